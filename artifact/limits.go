@@ -1,0 +1,39 @@
+package artifact
+
+import "time"
+
+// What an artifact may make us hold, in bytes unless said otherwise. Everything else streams.
+// An artifact is untrusted until its end: with no keys configured anybody may have made it, and
+// even with keys the entries before the signature are anybody's.
+const (
+	maxVersion   = 4 << 10  // {"format":"mender","version":3} has 31 bytes
+	maxManifest  = 1 << 20  // a line per payload file, about 100 bytes each: room for thousands
+	maxSignature = 16 << 10 // an RSA key of 16384 bits makes 2732 bytes of base64
+
+	maxHeaderPacked = 8 << 20  // scripts make it large: room for a few programs among them
+	maxHeader       = 16 << 20 // the same, unpacked: all of it is kept in memory
+	maxScripts      = 256      // scripts; real artifacts have a handful
+	maxJSON         = 1 << 20  // header-info, type-info and meta-data, each
+	maxJSONDepth    = 64       // nested objects and lists; meta-data is free in form, but not that free
+
+	maxName    = 255     // what Linux takes as a file name (NAME_MAX)
+	maxPadding = 1 << 20 // zeros after an archive: tar pads to 10 KiB, some transports to a block
+
+	// What mender-artifact writes is xz -9: a dictionary of 64 MiB, and none of xz's presets has more.
+	maxXZDict = 64 << 20
+	// What zstd itself unpacks without --long; mender-artifact's zstd_best needs 32 MiB.
+	maxZstdWindow = 128 << 20
+	// The smallest dictionary that the format can state, and the decoder wants.
+	minXZDict = 4 << 10
+)
+
+// The read-ahead between unpacking, hashing and the caller.
+const (
+	blockSize  = 1 << 20  // large enough to hand over rarely, small enough for the caches
+	smallBlock = 64 << 10 // for files that are smaller than that
+	blocks     = 4        // one each being unpacked, hashed and used, and one to spare
+	readBuffer = 64 << 10 // between the source and those who read in small pieces
+)
+
+// epoch is the time of everything that Write writes: the same Spec gives the same bytes.
+var epoch = time.Unix(0, 0)

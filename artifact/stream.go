@@ -1,0 +1,179 @@
+package artifact
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// stream unpacks and hashes a payload ahead of the caller. Three work at a time, each on blocks of
+// its own, which go round without being copied or allocated again:
+//
+//	free -> unpack (its goroutine) -> raw -> verify (its goroutine) -> ready -> the caller -> free
+//
+// The last block of a file comes out of ready only if the file's checksum was right.
+type stream struct {
+	free, raw, ready chan *block
+
+	stop     chan struct{} // closed: nobody wants any more blocks
+	stopOnce sync.Once
+	work     sync.WaitGroup
+
+	unpackErr error // why raw was closed; errComplete at the regular end
+	err       error // why ready was closed; io.EOF at the regular end
+}
+
+// block is a piece of a payload file.
+type block struct {
+	file        *entry
+	data        []byte // the piece; no bytes at all of an empty file
+	first, last bool   // of file
+}
+
+// entry is a payload file as the archive and the manifest describe it.
+type entry struct {
+	name string
+	size int64
+	sum  [sha256.Size]byte
+}
+
+// startStream reads the payload archive from packed, and all the files that m lists. Both belong to
+// the stream until next has returned io.EOF or done has returned.
+func startStream(packed io.Reader, m *manifest) *stream {
+	s := &stream{
+		free:  make(chan *block, blocks),
+		raw:   make(chan *block, blocks),
+		ready: make(chan *block, blocks),
+		stop:  make(chan struct{}),
+	}
+	for range blocks {
+		s.free <- &block{}
+	}
+	s.work.Go(func() {
+		defer close(s.raw)
+		s.unpackErr = s.unpack(packed, m)
+	})
+	s.work.Go(func() {
+		defer close(s.ready)
+		s.err = s.verify()
+		s.cancel()
+	})
+	return s
+}
+
+// next gives the next block; the caller gives it back with release.
+func (s *stream) next() (*block, error) {
+	b, ok := <-s.ready
+	if !ok {
+		return nil, s.err
+	}
+	return b, nil
+}
+
+func (s *stream) release(b *block) { s.free <- b }
+
+func (s *stream) cancel() { s.stopOnce.Do(func() { close(s.stop) }) }
+
+// done ends the stream where it stands and returns when nothing of it is running any more.
+func (s *stream) done() {
+	s.cancel()
+	s.work.Wait()
+}
+
+// errComplete is how unpack ends when all was right. It is not io.EOF, nor nil, which a decoder may
+// come up with at a wrong moment.
+var errComplete = errors.New("the payload is complete")
+
+// errStopped ends the stream's work when it is not wanted any more.
+var errStopped = errors.New("the artifact's Reader is closed")
+
+func (s *stream) unpack(packed io.Reader, m *manifest) error {
+	r, err := unpack(packed, 0)
+	if err != nil {
+		return err
+	}
+	// Closed before anybody looks at packed again: a decoder may read it in goroutines of its own.
+	defer r.Close()
+	a := newArchive(r)
+	for {
+		h, err := a.next()
+		if err == io.EOF {
+			if err := m.complete(); err != nil {
+				return err
+			}
+			return errComplete
+		}
+		if err != nil {
+			return err
+		}
+		if err := checkFileName(h.Name); err != nil {
+			return refuse(ErrMalformed, "payload file: %w", err)
+		}
+		sum, err := m.claim(payloadDir + h.Name)
+		if err != nil {
+			return err
+		}
+		if err := s.file(a.tr, &entry{name: h.Name, size: h.Size, sum: sum}); err != nil {
+			return err
+		}
+	}
+}
+
+// file passes one file on, block by block.
+func (s *stream) file(r io.Reader, e *entry) error {
+	for left := e.size; ; {
+		b, err := s.take(min(left, blockSize))
+		if err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(r, b.data); err != nil {
+			return fmt.Errorf("reading %s: %w", e.name, err)
+		}
+		b.file, b.first = e, left == e.size
+		left -= int64(len(b.data))
+		b.last = left == 0
+		s.raw <- b
+		if b.last {
+			return nil
+		}
+	}
+}
+
+// take waits for a free block and makes it n bytes long.
+func (s *stream) take(n int64) (*block, error) {
+	select {
+	case <-s.stop:
+		return nil, errStopped
+	case b := <-s.free:
+		if int64(cap(b.data)) < n {
+			b.data = make([]byte, max(n, smallBlock))
+		}
+		b.data = b.data[:n]
+		return b, nil
+	}
+}
+
+// verify passes the blocks on and ends with an error at the first file with a wrong checksum. It
+// has to take all blocks from raw only as long as somebody wants them: raw has room for all.
+func (s *stream) verify() error {
+	h := sha256.New()
+	var sum [sha256.Size]byte
+	for b := range s.raw {
+		if b.first {
+			h.Reset()
+		}
+		h.Write(b.data)
+		if b.last {
+			if err := checkSum(b.file.name, b.file.sum, [sha256.Size]byte(h.Sum(sum[:0]))); err != nil {
+				return err
+			}
+		}
+		s.ready <- b
+	}
+	if s.unpackErr == errComplete {
+		return io.EOF
+	}
+	return fmt.Errorf("unpacking the payload: %w", s.unpackErr)
+}
