@@ -1,0 +1,141 @@
+package progress
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/schollz/progressbar/v3"
+)
+
+// Terminal is what must be known to draw on one.
+type Terminal struct {
+	Width   func() int // columns, asked for each frame; less than 1: unknown
+	Unicode bool       // it shows more than ASCII
+}
+
+// NewBar returns a Display for a terminal: one line that is drawn again at most twice a second, and
+// messages above it. It needs nothing of the terminal but the carriage return.
+func NewBar(w io.Writer, t Terminal) *Display { return newDisplay(w, &bar{terminal: t}) }
+
+type bar struct {
+	terminal Terminal
+	text     string // what stands on the line now
+}
+
+func (b *bar) prompt() bool { return false }
+
+func (b *bar) lines(t *tracker, ev Event, _ time.Time) []string {
+	if ev.Kind == Done {
+		return []string{t.summary()}
+	}
+	return nil
+}
+
+func (b *bar) frame(t *tracker, lines []string, now time.Time, last bool) string {
+	var out strings.Builder
+	for _, line := range lines {
+		out.WriteString(b.over(line) + "\n")
+		b.text = ""
+	}
+	s := t.status(now)
+	switch {
+	case t.finished:
+	case s.phase != "" && (len(lines) > 0 || b.text != b.line(s)):
+		line := b.line(s)
+		out.WriteString(b.over(line))
+		b.text = line
+	}
+	if last && b.text != "" {
+		out.WriteString("\n") // leave standing how far it came
+		b.text = ""
+	}
+	return out.String()
+}
+
+// over is the line written over what stands there.
+func (b *bar) over(line string) string {
+	if b.text == "" {
+		return line
+	}
+	rest := utf8.RuneCountInString(b.text) - utf8.RuneCountInString(line)
+	return "\r" + line + strings.Repeat(" ", max(rest, 0))
+}
+
+// line is the status as wide as fits. The last column stays free: terminals differ in what happens
+// after it.
+func (b *bar) line(s status) string {
+	width := b.terminal.Width() - 1
+	if width < 1 {
+		width = 79
+	}
+	name, numbers := string(s.phase), s.numbers()
+	if s.percent < 0 {
+		return fit(width, name, numbers)
+	}
+	const (
+		fewest, most = 10, 40 // cells; below that a bar says nothing, above it says no more
+		others       = 61     // what stands beside the bar, at most times: it should not change its size
+	)
+	tail := join("", numbers)
+	free := width - len(name) - len(percentAndBar(s.percent, 0, false)) - len(tail)
+	if cells := min(free, max(width-others, fewest), most); cells >= fewest {
+		return name + percentAndBar(s.percent, cells, b.terminal.Unicode) + tail
+	}
+	return fit(width, name+fmt.Sprintf("%4d%%", s.percent), numbers)
+}
+
+// numbers are what is known of the phase, the most important first.
+func (s status) numbers() []string {
+	left, ok := s.left()
+	switch {
+	case s.total <= 0 && s.done <= 0:
+		return []string{clock(s.elapsed)}
+	case !ok:
+		return []string{amount(s.done, s.total), clock(s.elapsed), speed(s.rate)}
+	}
+	return []string{amount(s.done, s.total), "ETA " + clock(left), speed(s.rate)}
+}
+
+// join puts the numbers behind a line, in the order in which they are read: the time last.
+func join(line string, numbers []string) string {
+	if len(numbers) == 3 {
+		numbers = []string{numbers[0], numbers[2], numbers[1]}
+	}
+	for _, n := range numbers {
+		line += "  " + n
+	}
+	return line
+}
+
+// fit leaves out the least important numbers, and in the end cuts the name.
+func fit(width int, name string, numbers []string) string {
+	for n := len(numbers); n >= 0; n-- {
+		if line := join(name, numbers[:n]); len(line) <= width {
+			return line
+		}
+	}
+	return name[:min(len(name), width)]
+}
+
+// percentAndBar draws "  42% [====>.....]" with so many cells, into memory. The library would also
+// draw on things that are no terminals, return errors when there is more than its maximum, and show
+// 100 % when the last byte came instead of when all is done; so it gets neither writer nor bytes.
+func percentAndBar(percent, cells int, unicode bool) string {
+	theme := progressbar.ThemeASCII
+	if unicode {
+		theme = progressbar.ThemeDefault
+	}
+	p := progressbar.NewOptions(100,
+		progressbar.OptionSetWriter(io.Discard),
+		progressbar.OptionSetWidth(cells),
+		progressbar.OptionSetTheme(theme),
+		progressbar.OptionSetPredictTime(false),
+	)
+	// Errors could only come from the writer, or from a percentage above 99.
+	_ = p.Set(percent)
+	_ = p.RenderBlank() // Set does not draw 0 %
+	return strings.TrimRight(strings.TrimPrefix(p.String(), "\r"), " ")
+}
