@@ -1,0 +1,47 @@
+package slot
+
+import (
+	"bytes"
+	"hash/crc32"
+)
+
+// comparing decides which blocks are read before they are written. Reading costs less than
+// writing, but is not free: where the slot holds something else, it soon is one block in sixty.
+type comparing struct {
+	misses int // in a row
+	gap    int // blocks to write unread after a miss
+	left   int // of these
+}
+
+const (
+	patience = 8  // misses in a row before blocks are left out
+	maxGap   = 64 // blocks left out at most
+)
+
+func (c *comparing) worth() bool {
+	if c.left > 0 {
+		c.left--
+		return false
+	}
+	return true
+}
+
+func (c *comparing) learn(same bool) {
+	if same {
+		*c = comparing{}
+		return
+	}
+	if c.misses++; c.misses >= patience {
+		c.gap = min(max(2*c.gap, patience), maxGap)
+		c.left = c.gap
+	}
+}
+
+// isZero compares b with itself, one byte on: as fast as memory, and soon over for other data.
+func isZero(b []byte) bool {
+	return len(b) == 0 || b[0] == 0 && bytes.Equal(b[1:], b[:len(b)-1])
+}
+
+// castagnoli is what most processors compute in hardware. It finds where an image differs; that it
+// differs is for SHA-256 to say.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
