@@ -46,7 +46,7 @@ tree() {
 	printf 'root:x:0:0:root:/root:/bin/sh\n' > "$1/etc/passwd"
 	printf '/dev/root / ext4 defaults 0 1\n' > "$1/etc/fstab"
 	i=0
-	while [ $i -lt 240 ]; do
+	while [ $i -lt 120 ]; do
 		d=$1/usr/share/doc/package-$((i / 8))
 		mkdir -p "$d"
 		# Every tenth file is another one in each release, as updates go.
@@ -89,7 +89,7 @@ ma() { # mender-artifact write KIND FILE: the rest as it is
 	mender-artifact write "$kind" -t sandbox -o "$here/$out" "$@" > /dev/null 2> log || { cat log >&2; exit 1; }
 }
 
-ma rootfs-image release-2.mender -n release-2 -f release-2.ext4 -k "$here/keys/demo.key" --no-progress
+ma rootfs-image release-2.mender -n release-2 -f release-2.ext4 -k "$here/keys/demo.key" --no-progress --compression lzma
 ma rootfs-image release-3.mender -n release-3 -f release-3.ext4 -k "$here/keys/demo.key" --no-progress --compression lzma
 
 ma rootfs-image rootfs-unsigned.mender -n small-1 -f small.ext4 --no-progress
