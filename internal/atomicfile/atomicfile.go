@@ -18,7 +18,7 @@ func Write(fsys disk.FS, name string, data []byte, perm fs.FileMode) error {
 	temp := name + ".new"
 	if err := writeSynced(fsys, temp, data, perm); err != nil {
 		_ = fsys.Remove(temp) // best effort: the next Write truncates it anyway
-		return fmt.Errorf("writing %s: %w", temp, err)
+		return err            // it names the file
 	}
 	if err := fsys.Rename(temp, name); err != nil {
 		return err
