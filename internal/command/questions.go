@@ -1,0 +1,150 @@
+package command
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"flipside/install"
+	"flipside/internal/doctor"
+	"flipside/internal/report"
+	"flipside/internal/source"
+)
+
+// questions are the commands that only look.
+func (f *flipside) questions() []*cli.Command {
+	asJSON := &cli.BoolFlag{Name: "json", Usage: "print JSON", Destination: &f.json}
+	keys := &cli.StringSliceFlag{Name: "key", Usage: "verify the signature with the public key in `FILE` too"}
+	return []*cli.Command{
+		{Name: "status", Usage: "tell where the device stands and what to do now", Flags: []cli.Flag{asJSON}, Action: f.status},
+		{
+			Name: "doctor", Usage: "examine how flipside is integrated on this device, and say how to mend what is wrong", Action: f.doctor,
+			Flags: []cli.Flag{asJSON, &cli.BoolFlag{Name: "write-test", Usage: "also write, read back and remove a variable of the boot environment"}},
+		},
+		{Name: "show-artifact", Usage: "print the name of the installed artifact", Action: f.showArtifact},
+		{Name: "show-provides", Usage: "print what the device provides", Action: f.showProvides},
+		{Name: "inspect", ArgsUsage: "FILE", Usage: "print all that an artifact contains", Flags: []cli.Flag{asJSON}, Action: f.inspect},
+		{Name: "verify", ArgsUsage: "FILE", Usage: "check an artifact completely, and whether it fits, writing nothing", Flags: []cli.Flag{keys}, Action: f.verify},
+	}
+}
+
+func (f *flipside) status(c *cli.Context) error {
+	if err := noArgument(c); err != nil {
+		return err
+	}
+	d, err := f.open(c)
+	if err != nil {
+		return err
+	}
+	s := d.Status(c.Context)
+	if f.json {
+		return printJSON(s)
+	}
+	return report.Status(os.Stdout, s)
+}
+
+// errUnhealthy says that the doctor has told what is wrong.
+var errUnhealthy = errors.New("the device is not well")
+
+// doctor must work above all where the device cannot be opened.
+func (f *flipside) doctor(c *cli.Context) error {
+	if err := noArgument(c); err != nil {
+		return err
+	}
+	o, err := f.deviceOptions(c)
+	if err != nil {
+		return err
+	}
+	diagnosis := doctor.Examine(c.Context, o, doctor.Options{WriteTest: c.Bool("write-test")})
+	if f.json {
+		err = printJSON(diagnosis)
+	} else {
+		err = diagnosis.Print(os.Stdout)
+	}
+	if err == nil && !diagnosis.Healthy() {
+		return errUnhealthy
+	}
+	return err
+}
+
+func (f *flipside) showArtifact(c *cli.Context) error {
+	if err := noArgument(c); err != nil {
+		return err
+	}
+	d, err := f.open(c)
+	if err != nil {
+		return err
+	}
+	fmt.Println(d.ArtifactName())
+	return nil
+}
+
+func (f *flipside) showProvides(c *cli.Context) error {
+	if err := noArgument(c); err != nil {
+		return err
+	}
+	d, err := f.open(c)
+	if err != nil {
+		return err
+	}
+	provides := d.Provides()
+	for _, key := range slices.Sorted(maps.Keys(provides)) {
+		fmt.Printf("%s=%s\n", key, provides[key])
+	}
+	return nil
+}
+
+// inspect reads the artifact to its end, so that what it prints is what is there; it needs no
+// device and no keys.
+func (f *flipside) inspect(c *cli.Context) error {
+	file, err := argument(c, "a path to an artifact, a URL, or -")
+	if err != nil {
+		return err
+	}
+	src, err := source.Open(c.Context, file, source.Options{UserAgent: "flipside/" + f.Version, TrustedCerts: c.String("trusted-certs"), SkipVerify: c.Bool("skipverify")})
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	contents, err := report.Inspect(src)
+	if err != nil {
+		return err
+	}
+	if f.json {
+		return printJSON(contents)
+	}
+	return contents.Print(os.Stdout)
+}
+
+func (f *flipside) verify(c *cli.Context) error {
+	uri, err := argument(c, "a path to an artifact, a URL, or -")
+	if err != nil {
+		return err
+	}
+	d, err := f.open(c)
+	if err != nil {
+		return err
+	}
+	src, err := source.Open(c.Context, uri, f.sourceOptions(c, d))
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	verdict, err := install.Verify(c.Context, d, src)
+	if err != nil {
+		return err
+	}
+	fmt.Println(verdict)
+	return nil
+}
+
+func printJSON(v any) error {
+	e := json.NewEncoder(os.Stdout)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
