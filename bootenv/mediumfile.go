@@ -118,7 +118,12 @@ func (m *fileMedium) overwrite(image []byte) error {
 	if err != nil {
 		return err
 	}
-	if _, err = f.WriteAt(image, m.offset); err == nil {
+	// First what an earlier write left in the cache when it failed: the copy that is current now may
+	// be there only, and must be on the medium before this one is touched.
+	if err = f.Sync(); err == nil {
+		_, err = f.WriteAt(image, m.offset)
+	}
+	if err == nil {
 		err = f.Sync()
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
