@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 	"internal/cmdline":             {},
 	"internal/demo":                {"internal/sandbox"},
 	"internal/deployment":          {"artifact", "internal/atomicfile", "internal/disk"},
-	"internal/device":              {"artifact", "bootenv", "internal/deployment", "internal/disk", "internal/menderstore", "internal/module", "internal/payload", "internal/progress", "internal/script", "internal/slot"},
+	"internal/device":              {"artifact", "bootenv", "internal/atomicfile", "internal/deployment", "internal/disk", "internal/menderstore", "internal/module", "internal/payload", "internal/progress", "internal/script", "internal/slot"},
 	"internal/disk/faultdisk":      {"internal/disk"},
 	"bootenv/internal/boottest":    {"internal/disk"},
 	"internal/doctor":              {"artifact", "bootenv", "internal/deployment", "internal/device", "internal/disk", "internal/menderstore", "internal/progress", "internal/script", "internal/slot"},

@@ -3,6 +3,7 @@
 package atomicfile
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -10,6 +11,10 @@ import (
 
 	"flipside/internal/disk"
 )
+
+// ErrUnsettled means that a Write failed so late that after a power cut the old or the new content
+// is there. Where an error is not this one, the old content is.
+var ErrUnsettled = errors.New("the old or the new content is there")
 
 // Write replaces the file name by data. When it returns nil, the new content is on the medium.
 // The temporary file is name + ".new", in the same directory; one that a power cut left behind is
@@ -21,14 +26,19 @@ func Write(fsys disk.FS, name string, data []byte, perm fs.FileMode) error {
 		return err            // it names the file
 	}
 	if err := fsys.Rename(temp, name); err != nil {
-		return err
+		return unsettled{err}
 	}
 	// The directory too: without it the rename may be lost with the power.
 	if err := fsys.SyncDir(filepath.Dir(name)); err != nil {
-		return fmt.Errorf("syncing the directory of %s: %w", name, err)
+		return unsettled{fmt.Errorf("syncing the directory of %s: %w", name, err)}
 	}
 	return nil
 }
+
+// unsettled marks its error as ErrUnsettled. The user is told the cause alone.
+type unsettled struct{ error }
+
+func (u unsettled) Unwrap() []error { return []error{ErrUnsettled, u.error} }
 
 func writeSynced(fsys disk.FS, name string, data []byte, perm fs.FileMode) error {
 	f, err := fsys.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"flipside/artifact"
+	"flipside/internal/atomicfile"
 	"flipside/internal/deployment"
 	"flipside/internal/module"
 	"flipside/internal/payload"
@@ -175,7 +176,9 @@ func (x *Deployment) Enter(state deployment.State) error {
 		x.Record.Memory = x.Handler.Memory()
 	}
 	if err := x.dev.store.Enter(&x.Record, state); err != nil {
-		x.doubtful = append(x.doubtful, state)
+		if errors.Is(err, atomicfile.ErrUnsettled) {
+			x.doubtful = append(x.doubtful, state)
+		}
 		return err
 	}
 	x.doubtful = nil
