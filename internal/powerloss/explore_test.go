@@ -377,7 +377,7 @@ func TestSlots(t *testing.T) {
 	t.Parallel()
 	t.Run("cuts", func(t *testing.T) { cuts(t, newRig(t, rootfs, smallSlot), *cutsFlag, false, fresh, updated) })
 	t.Run("faults", func(t *testing.T) { faults(t, newRig(t, rootfs, smallSlot), false, fresh, updated) })
-	t.Run("cuts of large images", func(t *testing.T) { cuts(t, newRig(t, rootfs, largeSlot), *cutsFlag-1, false, fresh, updated) })
+	t.Run("cuts of large images", func(t *testing.T) { cuts(t, newRig(t, rootfs, largeSlot), max(1, *cutsFlag-1), false, fresh, updated) })
 }
 
 // TestModules does less, unless somebody has the time: programs take theirs.
@@ -390,7 +390,7 @@ func TestModules(t *testing.T) {
 		return
 	}
 	for _, module := range []string{"app", "app-forward"} {
-		t.Run(module+" cuts", func(t *testing.T) { cuts(t, newRig(t, module, smallSlot), *cutsFlag-1, false, fresh, updated) })
+		t.Run(module+" cuts", func(t *testing.T) { cuts(t, newRig(t, module, smallSlot), max(1, *cutsFlag-1), false, fresh, updated) })
 		t.Run(module+" faults", func(t *testing.T) { faults(t, newRig(t, module, smallSlot), false, fresh, updated) })
 	}
 }
