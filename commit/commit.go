@@ -23,16 +23,7 @@ var ErrInterrupted = errors.New("the commit was interrupted before it took effec
 // Run commits the deployment in progress. It refuses, and changes nothing, when the device was
 // not rebooted, fell back, or runs something else than what was installed.
 func Run(ctx context.Context, d *device.Device) (*deployment.Result, error) {
-	lock, err := d.Lock()
-	if err != nil {
-		return &deployment.Result{}, err
-	}
-	defer lock.Release()
-	x, err := d.Current()
-	if err != nil {
-		return &deployment.Result{NothingToDo: errors.Is(err, deployment.ErrNone)}, err
-	}
-	return x.Finish(run(ctx, x))
+	return d.Take(func(x *device.Deployment) error { return run(ctx, x) })
 }
 
 func run(ctx context.Context, x *device.Deployment) error {

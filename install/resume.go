@@ -21,19 +21,16 @@ var ErrInterrupted = errors.New("the update was interrupted")
 // back. A deployment that Resume has to take back is a failure, unless the operator had asked for
 // the rollback.
 func Resume(ctx context.Context, d *device.Device) (*deployment.Result, error) {
-	lock, err := d.Lock()
-	if err != nil {
-		return &deployment.Result{}, wake(d, err)
-	}
-	defer lock.Release()
-	x, err := d.Current()
-	if err != nil {
-		return &deployment.Result{NothingToDo: errors.Is(err, deployment.ErrNone)}, err
-	}
+	result, err := d.Take(func(x *device.Deployment) error { return takeUp(ctx, x) })
+	return result, wake(d, err)
+}
+
+// takeUp goes on from where x stands.
+func takeUp(ctx context.Context, x *device.Deployment) error {
 	x.Result.RolledBack = x.Record.Outcome == deployment.RolledBack
 	x.Result.NotModified = x.Record.Outcome == deployment.Unchanged
 	if x.StopsHere() {
-		return x.Finish(deployment.ErrStopped)
+		return deployment.ErrStopped
 	}
 	// What failed before fails again, unless that is over: the operator asked for the way back, and
 	// it worked.
@@ -41,7 +38,7 @@ func Resume(ctx context.Context, d *device.Device) (*deployment.Result, error) {
 		x.Result.FailedBefore = true
 		x.Failed("", errors.New(x.Record.Failure))
 	}
-	return x.Finish(resume(ctx, x))
+	return resume(ctx, x)
 }
 
 // wake answers a resume while another process holds the lock: if that one only waits for a state

@@ -22,16 +22,7 @@ var ErrUnsupported = errors.New("the update module does not support rollback")
 // Run takes the deployment in progress back, because the operator asked for it. Where nothing
 // was installed yet it just drops what was downloaded.
 func Run(ctx context.Context, d *device.Device) (*deployment.Result, error) {
-	lock, err := d.Lock()
-	if err != nil {
-		return &deployment.Result{}, err
-	}
-	defer lock.Release()
-	x, err := d.Current()
-	if err != nil {
-		return &deployment.Result{NothingToDo: errors.Is(err, deployment.ErrNone)}, err
-	}
-	return x.Finish(run(ctx, x))
+	return d.Take(func(x *device.Deployment) error { return run(ctx, x) })
 }
 
 func run(ctx context.Context, x *device.Deployment) error {

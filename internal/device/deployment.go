@@ -82,6 +82,21 @@ func (d *Device) Current() (*Deployment, error) {
 	return x, d.equip(x)
 }
 
+// Take runs work on the deployment that an earlier process began, and makes its result. The lock is
+// held all the while.
+func (d *Device) Take(work func(*Deployment) error) (*deployment.Result, error) {
+	lock, err := d.Lock()
+	if err != nil {
+		return &deployment.Result{}, err
+	}
+	defer lock.Release()
+	x, err := d.Current()
+	if err != nil {
+		return &deployment.Result{NothingToDo: errors.Is(err, deployment.ErrNone)}, err
+	}
+	return x.Finish(work(x))
+}
+
 // equip gives x its handler and its state scripts.
 func (d *Device) equip(x *Deployment) error {
 	x.scripts = &script.Runner{

@@ -115,7 +115,7 @@ func (h *Handler) checkTree() error {
 // dropTree removes the tree: whatever happens on the way, a part of it is never taken for it.
 func (h *Handler) dropTree() error {
 	old := h.c.Work + ".old"
-	if err := removeTree(h.c.FS, old); err != nil { // what a power cut left behind
+	if err := disk.RemoveAll(h.c.FS, old); err != nil { // what a power cut left behind
 		return err
 	}
 	err := h.c.FS.Rename(h.c.Work, old)
@@ -128,7 +128,7 @@ func (h *Handler) dropTree() error {
 	if err := h.c.FS.SyncDir(filepath.Dir(h.c.Work)); err != nil {
 		return err
 	}
-	return removeTree(h.c.FS, old)
+	return disk.RemoveAll(h.c.FS, old)
 }
 
 // makeDirs is os.MkdirAll through fsys, durably.
@@ -144,27 +144,4 @@ func makeDirs(fsys disk.FS, dir string) error {
 		return err
 	}
 	return fsys.SyncDir(parent)
-}
-
-// removeTree removes path and everything below it, if it is there, through fsys.
-func removeTree(fsys disk.FS, path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if info.IsDir() {
-		entries, err := os.ReadDir(path)
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			if err := removeTree(fsys, filepath.Join(path, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return fsys.Remove(path)
 }

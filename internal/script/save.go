@@ -48,7 +48,7 @@ func save(fsys disk.FS, dir string, scripts []artifact.Script) error {
 	fresh, old := dir+".new", dir+".old"
 	// What a power cut left behind.
 	for _, d := range []string{fresh, old} {
-		if err := removeTree(fsys, d); err != nil {
+		if err := disk.RemoveAll(fsys, d); err != nil {
 			return err
 		}
 	}
@@ -68,7 +68,7 @@ func save(fsys disk.FS, dir string, scripts []artifact.Script) error {
 			return err
 		}
 	}
-	return removeTree(fsys, old)
+	return disk.RemoveAll(fsys, old)
 }
 
 // fill makes dir, with the scripts and their version.
@@ -94,27 +94,4 @@ func moveAway(fsys disk.FS, dir, to string) error {
 		return err
 	}
 	return fsys.SyncDir(filepath.Dir(dir))
-}
-
-// removeTree removes path and everything below it, if it is there, through fsys.
-func removeTree(fsys disk.FS, path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if info.IsDir() {
-		entries, err := os.ReadDir(path)
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			if err := removeTree(fsys, filepath.Join(path, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return fsys.Remove(path)
 }
