@@ -35,6 +35,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 )
 
 // Reader reads an artifact from beginning to end. Its first error sticks. It is not for use by
@@ -191,13 +192,25 @@ func (r *Reader) entry() (*tar.Header, error) {
 		err = refuse(ErrMalformed, "unexpected %s where %s should be", name, quoteAll(legal))
 	}
 	if err != nil && err != io.EOF {
-		if r.last == "" {
-			return nil, fmt.Errorf("not a Mender artifact: %w", err)
-		}
-		return nil, err
+		return nil, r.foreign(err)
 	}
 	r.last = kind
 	return e, err
+}
+
+// foreign says of an error at the very first entry that this is no artifact at all. What package tar
+// misses in it tells nobody more than that.
+func (r *Reader) foreign(err error) error {
+	var refused *refusal
+	switch {
+	case r.last != "" || r.src.err != nil:
+		return err
+	case errors.As(err, &refused):
+		return fmt.Errorf("not a Mender artifact: %w", err)
+	case r.src.ended:
+		return err
+	}
+	return refuse(ErrMalformed, "not a Mender artifact")
 }
 
 // small reads the next entry whole.
@@ -271,12 +284,16 @@ func checkVersion(text []byte) error {
 
 // sniff recognizes what people get instead of an artifact.
 func sniff(b *bufio.Reader) error {
-	first, _ := b.Peek(512) // an error comes again
+	first, err := b.Peek(512) // an error comes again
+	start := first[:min(len(first), len(entryVersion))]
 	first = bytes.ToLower(bytes.TrimLeft(first, "\xef\xbb\xbf \t\r\n"))
 	for _, tag := range []string{"<!doctype html", "<html", "<head", "<!--", "<?xml"} {
 		if bytes.HasPrefix(first, []byte(tag)) {
 			return refuse(ErrMalformed, "got an HTML page instead of an artifact")
 		}
+	}
+	if err == io.EOF && !strings.HasPrefix(entryVersion, string(start)) {
+		return refuse(ErrMalformed, "not a Mender artifact")
 	}
 	return nil
 }

@@ -113,7 +113,7 @@ func TestRefuseWholeFile(t *testing.T) {
 		"html in caps": {artifact.ErrMalformed, "got an HTML page", whole("<HTML><HEAD>")},
 		"xhtml":        {artifact.ErrMalformed, "got an HTML page", whole(`<?xml version="1.0"?><!DOCTYPE html>`)},
 		"text":         {artifact.ErrMalformed, "not a Mender artifact", whole(strings.Repeat("Mumbo jumbo. ", 100))},
-		"short text":   {artifact.ErrTruncated, "ends after 12 bytes", whole("Mumbo jumbo.")},
+		"short text":   {artifact.ErrMalformed, "not a Mender artifact", whole("Mumbo jumbo.")},
 		"zeros":        {artifact.ErrMalformed, `not a Mender artifact: unexpected the end where "version" should be`, whole(strings.Repeat("\x00", 10240))},
 		"trailing data": {artifact.ErrMalformed, "data after the end", func(p *plan) {
 			p.end = func(s string) string { return s + strings.Repeat("\x00", 1024) + "x" }
@@ -429,12 +429,12 @@ func TestRefuseSignature(t *testing.T) {
 	}
 	checkRefused(t, map[string]refused{
 		"missing":     {artifact.ErrUnsigned, "not signed", func(p *plan) {}},
-		"empty":       {artifact.ErrSignature, "fits none of the 2 keys", signs(func(string) string { return "" })},
+		"empty":       {artifact.ErrSignature, "matches no key (2 tried)", signs(func(string) string { return "" })},
 		"no base64":   {artifact.ErrSignature, "manifest.sig", signs(func(string) string { return "!!!" })},
-		"garbage":     {artifact.ErrSignature, "fits none", signs(func(string) string { return base64Of(strings.Repeat("x", 64)) })},
-		"zeros":       {artifact.ErrSignature, "fits none", signs(func(string) string { return base64Of(strings.Repeat("\x00", 64)) })},
-		"of other":    {artifact.ErrSignature, "fits none", signs(func(m string) string { return good(m + "\n") })},
-		"other key's": {artifact.ErrSignature, "fits none", signs(func(m string) string { return string(signed(t, privateKey(t, "other"), m)) })},
+		"garbage":     {artifact.ErrSignature, "matches no key", signs(func(string) string { return base64Of(strings.Repeat("x", 64)) })},
+		"zeros":       {artifact.ErrSignature, "matches no key", signs(func(string) string { return base64Of(strings.Repeat("\x00", 64)) })},
+		"of other":    {artifact.ErrSignature, "matches no key", signs(func(m string) string { return good(m + "\n") })},
+		"other key's": {artifact.ErrSignature, "matches no key", signs(func(m string) string { return string(signed(t, privateKey(t, "other"), m)) })},
 		"too large":   {artifact.ErrMalformed, "at most 16384", signs(func(string) string { return strings.Repeat("A", 20000) })},
 		"twice":       {artifact.ErrMalformed, "unexpected manifest.sig", func(p *plan) { p.sign = good; p.outer = func(m []member) []member { return slices.Insert(m, 3, m[2]) } }},
 		"before": {artifact.ErrMalformed, "unexpected manifest.sig", func(p *plan) {

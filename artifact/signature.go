@@ -89,7 +89,7 @@ func verify(manifest, text []byte, keys []PublicKey) error {
 			return nil
 		}
 	}
-	return refuse(ErrSignature, "the artifact's signature fits none of the %d keys", len(keys))
+	return refuse(ErrSignature, "the artifact's signature matches no key (%d tried)", len(keys))
 }
 
 // verifies knows the signatures that are written for artifacts: RSA PKCS #1 v1.5 and ECDSA over

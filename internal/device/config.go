@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"flipside/internal/disk"
 )
 
 // Config is what flipside takes from mender.conf. Key names are compared without regard to case;
@@ -74,7 +76,7 @@ func loadConfig(files ...configFile) (*Config, error) {
 			err = c.merge(data)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w %s: %w", ErrConfig, f.path, bare(err))
+			return nil, fmt.Errorf("%w %s: %w", ErrConfig, f.path, disk.Cause(err))
 		}
 	}
 	return c, c.check()

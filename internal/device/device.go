@@ -5,7 +5,6 @@ package device
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -110,16 +109,7 @@ func checkDatastore(dir string) error {
 	if err == nil && !info.IsDir() {
 		err = syscall.ENOTDIR
 	}
-	return bare(err)
-}
-
-// bare is err without the system call and the path, where the path is said already.
-func bare(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
+	return disk.Cause(err)
 }
 
 func or(s, otherwise string) string {
@@ -139,7 +129,7 @@ func (d *Device) Keys() ([]artifact.PublicKey, error) {
 		}
 		pem, err := os.ReadFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("%w %s: %w", ErrKey, file, bare(err))
+			return nil, fmt.Errorf("%w %s: %w", ErrKey, file, disk.Cause(err))
 		}
 		key, err := artifact.ParsePublicKey(pem)
 		if err != nil {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"flipside/internal/disk"
 )
 
 // readDeviceType reads a device_type file: the line "device_type=NAME". Blank lines, comments,
@@ -12,7 +14,7 @@ import (
 func readDeviceType(path string) (string, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return "", fmt.Errorf("%w: %s: %w", ErrType, path, bare(err))
+		return "", fmt.Errorf("%w: %s: %w", ErrType, path, disk.Cause(err))
 	}
 	name := ""
 	for line := range strings.Lines(string(data)) {

@@ -11,6 +11,7 @@ import (
 
 	"flipside/artifact"
 	"flipside/bootenv"
+	"flipside/internal/disk"
 	"flipside/internal/slot"
 )
 
@@ -96,7 +97,7 @@ func (a Anatomy) Type() (string, error) { return readDeviceType(a.TypeFile) }
 func (a Anatomy) Key(file string) (artifact.PublicKey, error) {
 	pem, err := readRegular(file)
 	if err != nil {
-		return artifact.PublicKey{}, bare(err)
+		return artifact.PublicKey{}, disk.Cause(err)
 	}
 	return artifact.ParsePublicKey(pem)
 }

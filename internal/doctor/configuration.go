@@ -9,6 +9,8 @@ import (
 	"os"
 	"reflect"
 	"strings"
+
+	"flipside/internal/disk"
 )
 
 // configuration: mender.conf.
@@ -26,7 +28,7 @@ func (e *examination) configuration(context.Context) {
 			e.problem(Configuration, "name a file that is there, or leave the option out", "%s, which the command line names, is not there", s.Path)
 		default:
 			e.problem(Configuration, "correct it: with a broken configuration nothing is installed, because signatures might be meant to be checked",
-				"%s: %v", s.Path, bare(s.Err))
+				"%s: %v", s.Path, disk.Cause(s.Err))
 		}
 	}
 	if read == 0 && !e.Broken() {
@@ -91,7 +93,7 @@ func (e *examination) https(context.Context) {
 		}
 		if err != nil {
 			e.problem(HTTPS, "put the server's certificate, or its authority's, there, or remove ServerCertificate: until then nothing is downloaded by https",
-				"ServerCertificate %s: %v", file, bare(err))
+				"ServerCertificate %s: %v", file, disk.Cause(err))
 		} else {
 			e.ok(HTTPS, "servers with certificates from %s are trusted", file)
 		}

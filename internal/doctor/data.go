@@ -12,6 +12,7 @@ import (
 
 	"flipside/artifact"
 	"flipside/internal/deployment"
+	"flipside/internal/disk"
 	"flipside/internal/slot"
 )
 
@@ -39,7 +40,7 @@ func (e *examination) dataDirectory(context.Context) {
 		err = syscall.ENOTDIR
 	}
 	if err != nil {
-		e.problem(DataDirectory, "make it, on a partition that both systems share; or name another one with --datastore", "%s: %v", dir, bare(err))
+		e.problem(DataDirectory, "make it, on a partition that both systems share; or name another one with --datastore", "%s: %v", dir, disk.Cause(err))
 		return
 	}
 	e.space(dir)
@@ -50,7 +51,7 @@ func (e *examination) space(dir string) {
 	space, err := e.how.Space(dir)
 	switch {
 	case err != nil:
-		e.problem(DataDirectory, "see to it that its partition is mounted and sound", "%s: %v", dir, bare(err))
+		e.problem(DataDirectory, "see to it that its partition is mounted and sound", "%s: %v", dir, disk.Cause(err))
 	case space.ReadOnly:
 		e.problem(DataDirectory, "mount it writable: see /etc/fstab, and the kernel's log for errors of its file system", "%s is on a file system that is mounted read-only", dir)
 	case unix.Access(dir, unix.W_OK|unix.X_OK) != nil:
@@ -167,15 +168,6 @@ func (e *examination) leftovers(context.Context) {
 			e.warn(Leftovers, "nothing has to be done: the next update of its kind removes it; or rm -r "+path, "%s is left from a run that was cut short", path)
 		}
 	}
-}
-
-// bare is err without the system call and the path, where the path is said already.
-func bare(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }
 
 func kernelStat(path string) (slot.Node, error) {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"flipside/internal/disk"
 	"flipside/internal/script"
 )
 
@@ -17,7 +18,7 @@ import (
 func (e *examination) modules(context.Context) {
 	entries, err := os.ReadDir(e.Modules)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		e.problem(Modules, "see to it that it can be read", "%s: %v", e.Modules, bare(err))
+		e.problem(Modules, "see to it that it can be read", "%s: %v", e.Modules, disk.Cause(err))
 		return
 	}
 	var good []string
@@ -27,7 +28,7 @@ func (e *examination) modules(context.Context) {
 		info, err := os.Stat(path)
 		switch {
 		case err != nil:
-			e.problem(Modules, "remove it, or put what it leads to there", "%s: %v", path, bare(err))
+			e.problem(Modules, "remove it, or put what it leads to there", "%s: %v", path, disk.Cause(err))
 		case !info.Mode().IsRegular():
 		case info.Mode().Perm()&0o111 == 0:
 			e.warn(Modules, "chmod +x "+path+"; or remove it, if it is no update module", "%s is not executable: payloads of type %s are refused", path, name)
@@ -64,7 +65,7 @@ func (e *examination) scripts(context.Context) {
 		return
 	}
 	if err != nil {
-		e.problem(Scripts, "see to it that it can be read", "%s: %v", dir, bare(err))
+		e.problem(Scripts, "see to it that it can be read", "%s: %v", dir, disk.Cause(err))
 		return
 	}
 	var good []string
@@ -103,7 +104,7 @@ func (e *examination) script(path string) bool {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		e.problem(Scripts, "remove it, or put what it leads to there", "%s: %v", path, bare(err))
+		e.problem(Scripts, "remove it, or put what it leads to there", "%s: %v", path, disk.Cause(err))
 	case !info.Mode().IsRegular():
 		e.problem(Scripts, "put a program there", "%s is not a regular file: it is skipped", path)
 	case info.Mode().Perm()&0o111 == 0:
@@ -124,7 +125,7 @@ func (e *examination) scriptVersion(path string) {
 	}
 	text, err := firstBytes(path)
 	if err != nil {
-		e.problem(Scripts, "see to it that it can be read", "%s: %v", path, bare(err))
+		e.problem(Scripts, "see to it that it can be read", "%s: %v", path, disk.Cause(err))
 		return
 	}
 	if words := bytes.Fields(text); len(words) == 0 || string(words[0]) != "2" && string(words[0]) != "3" {
@@ -137,7 +138,7 @@ func cannotStart(path string) (what, fix string) {
 	begin, err := firstBytes(path)
 	switch {
 	case err != nil:
-		return bare(err).Error(), "see to it that it can be read"
+		return disk.Cause(err).Error(), "see to it that it can be read"
 	case bytes.HasPrefix(begin, []byte("\x7fELF")):
 		return "", ""
 	case !bytes.HasPrefix(begin, []byte("#!")):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"flipside/internal/disk"
 	"flipside/internal/slot"
 )
 
@@ -55,12 +56,12 @@ func (e *examination) partition(name, path string) bool {
 	c := e.Slots
 	c.PartA, c.PartB = path, ""
 	_, err := slot.Find(c)
-	cause := errors.Unwrap(err) // without one, all that is wrong is that PartB is not configured
-	if cause == nil {
-		return true
+	var wrong *slot.ConfigError
+	if !errors.As(err, &wrong) || wrong.Path == "" {
+		return true // all that is wrong is that PartB is not configured
 	}
 	e.problem(Slots, key+" in mender.conf must name a partition or a UBI volume as this kernel calls it: see lsblk, /dev/disk/by-partuuid, ubinfo -a",
-		"slot %s, %s=%s: %v", name, key, path, bare(cause))
+		"slot %s, %s=%s: %v", name, key, path, disk.Cause(wrong.Err))
 	return false
 }
 

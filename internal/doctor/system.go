@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"flipside/internal/disk"
 	"flipside/internal/menderstore"
 )
 
@@ -30,7 +31,7 @@ func (e *examination) bootID(context.Context) {
 	file := e.Options.BootIDFile
 	switch id, err := os.ReadFile(file); {
 	case err != nil:
-		e.problem(BootID, "mount /proc", "%s: %v; without it, a commit cannot tell a fallback from a reboot that is still to come", file, bare(err))
+		e.problem(BootID, "mount /proc", "%s: %v; without it, a commit cannot tell a fallback from a reboot that is still to come", file, disk.Cause(err))
 	case len(bytes.TrimSpace(id)) == 0:
 		e.problem(BootID, "use a kernel that has it", "%s is empty", file)
 	default:

@@ -9,6 +9,7 @@ import (
 
 	"flipside/bootenv"
 	"flipside/internal/deployment"
+	"flipside/internal/disk"
 )
 
 // scratch is the variable of the write test.
@@ -35,7 +36,7 @@ func (e *examination) writeTest(ctx context.Context) {
 		e.warn(WriteTest, later, "not done: %v", err)
 		return
 	case err != nil:
-		e.warn(WriteTest, "see what is said of the data directory", "not done: taking flipside's lock: %v", bare(err))
+		e.warn(WriteTest, "see what is said of the data directory", "not done: taking flipside's lock: %v", disk.Cause(err))
 		return
 	}
 	defer func() { _ = lock.Release() }() // it only closes a file

@@ -219,7 +219,7 @@ func setupHint(err error) string {
 		return "the file must have the line device_type=NAME; DeviceTypeFile in mender.conf names another file"
 	case errors.Is(err, device.ErrForeign):
 		return "commit it or roll it back with Mender's client; if that is gone, move the file away once the device runs what it shall keep"
-	case errors.Is(err, device.ErrNoSlots), errors.Is(err, slot.ErrActiveUnknown):
+	case errors.Is(err, device.ErrNoSlots), errors.Is(err, slot.ErrActiveUnknown), errors.As(err, new(*slot.ConfigError)):
 		return "RootfsPartA and RootfsPartB in mender.conf must name the partitions of the two systems"
 	case errors.Is(err, deployment.ErrStateLost):
 		return "without both files the device forgets what it has and what is in progress; keep them for whoever looks into it, then remove them"

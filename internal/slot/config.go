@@ -67,7 +67,7 @@ func (c Config) slots() (a, b Slot, err error) {
 // slot finds the slot name, which the configuration key says is at path.
 func (c Config) slot(name, key, path string) (Slot, error) {
 	if path == "" {
-		return Slot{}, fmt.Errorf("slot %s: %s is not configured", name, key)
+		return Slot{}, &ConfigError{Slot: name, Key: key}
 	}
 	s := Slot{Name: name, Path: path}
 	err := c.resolve(&s)
@@ -78,7 +78,7 @@ func (c Config) slot(name, key, path string) (Slot, error) {
 		s.Part, err = c.number(s)
 	}
 	if err != nil {
-		return Slot{}, fmt.Errorf("slot %s, %s=%s: %w", name, key, path, err)
+		return Slot{}, &ConfigError{Slot: name, Key: key, Path: path, Err: err}
 	}
 	return s, nil
 }

@@ -91,7 +91,7 @@ func (f *finder) pair() (Pair, error) {
 	case f.found == "" && f.Booted != "":
 		p.active, p.how = f.Booted, "the operator says so"
 	case f.found == "":
-		return Pair{}, fmt.Errorf("%w: neither slot A (%s) nor slot B (%s): tried: %s",
+		return Pair{}, fmt.Errorf("%w: it is neither slot A (%s) nor slot B (%s); looked at: %s",
 			ErrActiveUnknown, f.a.Device, f.b.Device, strings.Join(f.tried, "; "))
 	case f.Booted != "" && f.Booted != f.found:
 		return Pair{}, fmt.Errorf("slot %s is said to run, but slot %s does: %s", f.Booted, f.found, f.how)

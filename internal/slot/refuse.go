@@ -133,7 +133,7 @@ func (c Config) busy(s Slot, err error) error {
 		} else if where := c.mountedElsewhere(s); where != "" {
 			by = where
 		}
-		return fmt.Errorf("%s is held by %s: %w: %w", s, by, ErrInUse, err)
+		return fmt.Errorf("%s is held by %s: %w", s, by, ErrInUse)
 	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s is read-only, or needs more rights: %w", s, err)
 	}

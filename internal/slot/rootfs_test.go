@@ -101,7 +101,7 @@ func TestRootfsPrepareRefuses(t *testing.T) {
 			func(b *board) { b.set(bootenv.Vars{"mender_boot_part": "7"}) }, nil, "part 7, which is neither slot",
 		},
 		"an unknown running slot": {
-			func(b *board) { b.put("other", ""); b.boot(b.t, b.path("other")) }, slot.ErrActiveUnknown, "tried",
+			func(b *board) { b.put("other", ""); b.boot(b.t, b.path("other")) }, slot.ErrActiveUnknown, "looked at",
 		},
 		"no canary": {
 			func(b *board) { b.set(bootenv.Vars{"mender_saveenv_canary": ""}) }, bootenv.ErrCanary, "",

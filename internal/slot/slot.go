@@ -18,6 +18,8 @@ package slot
 import (
 	"errors"
 	"fmt"
+
+	"flipside/internal/disk"
 )
 
 var (
@@ -30,6 +32,23 @@ var (
 	// ErrReadBack: the medium returned something else than was written.
 	ErrReadBack = errors.New("the medium returned something else than was written")
 )
+
+// ConfigError says why what is configured cannot be a slot.
+type ConfigError struct {
+	Slot string // "A" or "B"
+	Key  string // RootfsPartA or RootfsPartB
+	Path string // its value; "" if there is none
+	Err  error  // nil if there is none
+}
+
+func (e *ConfigError) Error() string {
+	if e.Path == "" {
+		return fmt.Sprintf("slot %s: %s is not configured", e.Slot, e.Key)
+	}
+	return fmt.Sprintf("slot %s, %s=%s: %v", e.Slot, e.Key, e.Path, disk.Cause(e.Err))
+}
+
+func (e *ConfigError) Unwrap() error { return e.Err }
 
 // Kind is what a slot is made of.
 type Kind string
