@@ -47,6 +47,7 @@ var mayImport = map[string][]string{
 	"internal/slot":                {"artifact", "bootenv", "internal/disk", "internal/payload", "internal/progress"},
 	"internal/source":              {},
 	"internal/storytest":           {"artifact", "bootenv/bootsim", "internal/disk"},
+	"internal/webtest":             {},
 }
 
 // onlyHere are third-party packages that stay behind one door.

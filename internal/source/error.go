@@ -35,7 +35,8 @@ type failure struct {
 	err   error         // below text, for errors.Is; may be nil
 	hint  string        //
 	retry bool          // another try may work
-	early bool          // not worth a retry unless the server was reached before
+	early bool          // the address may be wrong: not worth much patience unless the server was reached before
+	wrong bool          // it is wrong, as far as one can tell: worth none
 	usage bool          // see ErrUsage
 	after time.Duration // the server asked for that much patience
 }

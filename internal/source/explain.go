@@ -112,12 +112,12 @@ func explainLookup(err error) *failure {
 		return nil
 	case dns.IsNotFound:
 		return &failure{
-			text: fmt.Sprintf("the host name %q is not known", dns.Name), err: err, retry: true, early: true,
+			text: fmt.Sprintf("the host name %q is not known", dns.Name), err: err, retry: true, wrong: true,
 			hint: "check the name and the DNS settings of this device",
 		}
 	}
 	return &failure{
-		text: fmt.Sprintf("looking up the host name %q: %s", dns.Name, dns.Err), err: err, retry: true,
+		text: fmt.Sprintf("looking up the host name %q: %s", dns.Name, dns.Err), err: err, retry: true, early: true,
 		hint: "check the network and the DNS settings of this device",
 	}
 }
@@ -133,7 +133,7 @@ func explainConnection(err error) *failure {
 		unix.EADDRNOTAVAIL: {"the address cannot be reached from here", network},
 	} {
 		if errors.Is(err, errno) {
-			return &failure{text: words[0], err: err, hint: words[1], retry: true}
+			return &failure{text: words[0], err: err, hint: words[1], retry: true, early: true}
 		}
 	}
 	return nil
@@ -218,6 +218,9 @@ func explainTLS(err error) *failure {
 func explainTransfer(err error) *failure {
 	var timeout interface{ Timeout() bool }
 	switch {
+	case strings.HasPrefix(err.Error(), "failed to parse Location header"):
+		// Without the address: presigned URLs are secrets.
+		return &failure{text: "the server redirects to something that is no web address", err: err, hint: "the server is broken"}
 	case errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded):
 		return &failure{text: "the server did not answer in time", err: err, retry: true, hint: hintConnection}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, unix.ECONNRESET),

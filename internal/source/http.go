@@ -37,8 +37,9 @@ type download struct {
 	size     atomic.Int64
 	version  version     // of the file that the bytes belong to
 	asked    atomic.Bool // the server wanted a client certificate, and there was none
+	begun    time.Time   // of the first try
 	reached  bool        // the server answered at least once
-	noted    bool        // that the clock is wrong
+	noted    bool        // what is odd about the way that certificates are checked
 	failures int         // in a row, without enoughProgress
 	mark     int64       // where failures was 0
 	err      error       // sticks
@@ -49,14 +50,14 @@ func openHTTP(ctx context.Context, uri string, o Options) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &download{parent: ctx, o: o, target: t, limit: limiter{rate: o.LimitRate}}
+	d := &download{parent: ctx, o: o, target: t, limit: limiter{rate: o.LimitRate}, begun: time.Now()}
 	d.size.Store(-1)
 	d.tls, d.tlsErr = newTLS(o)
 	if t.url.Scheme == "https" {
 		if d.tlsErr != nil {
 			return nil, d.finally(explain(d.tlsErr, o.now()))
 		}
-		d.noteClock()
+		d.noteTLS()
 	}
 	if err := checkHeader(o.Header); err != nil {
 		return nil, d.finally(explain(err, o.now()))
@@ -170,8 +171,12 @@ func (d *download) patch(f *failure) error {
 	d.failures++
 	delay := max(d.o.Backoff(d.failures), f.after)
 	switch {
-	case !f.retry, f.early && !d.reached, d.o.Retries == 0:
+	case !f.retry, d.o.Retries == 0, d.hopeless(f, 0) && d.failures == 1:
 		return d.finally(f.with(f.text + d.position()))
+	case d.hopeless(f, delay):
+		f = f.with(fmt.Sprintf("%s; given up after %d tries", f.text, d.failures))
+		f.hint += "; --retries waits longer for a server that is coming up"
+		return d.finally(f)
 	case d.failures > d.o.Retries:
 		return d.finally(f.with(fmt.Sprintf("%s%s; given up after %d tries", f.text, d.position(), d.failures)))
 	case f.after > longestPatience:
@@ -185,6 +190,15 @@ func (d *download) patch(f *failure) error {
 		return err
 	}
 	return d.outOfTime(f)
+}
+
+// hopeless says whether the address is likely to be wrong, because nothing was ever reached there,
+// so that a person had better look at it than wait for delay.
+func (d *download) hopeless(f *failure, delay time.Duration) bool {
+	if d.reached || d.o.insist {
+		return false
+	}
+	return f.wrong || f.early && time.Since(d.begun)+delay > FirstContact
 }
 
 // outOfTime is the failure of a download whose context ended without its parent.

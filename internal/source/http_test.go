@@ -349,60 +349,6 @@ func TestReadAfterClose(t *testing.T) {
 	})
 }
 
-func TestConnectionErrors(t *testing.T) {
-	dns := func(notFound bool) error {
-		return &net.OpError{Op: "dial", Err: &net.DNSError{Name: "example.org", Err: "no such host", IsNotFound: notFound}}
-	}
-	for _, test := range []struct {
-		err   error
-		words string
-		tries int
-	}{
-		{syscall.ECONNREFUSED, "connection refused; given up", 3},
-		{syscall.EHOSTUNREACH, "the host cannot be reached; given up", 3},
-		{syscall.ENETUNREACH, "the network cannot be reached; given up", 3},
-		{syscall.ETIMEDOUT, "connection timed out; given up", 3},
-		{syscall.ECONNRESET, "connection lost; given up", 3},
-		{dns(false), `looking up the host name "example.org": no such host; given up`, 3},
-		{dns(true), `the host name "example.org" is not known`, 1},
-		{errors.New("something strange"), "something strange; given up", 3},
-	} {
-		t.Run(test.err.Error(), func(t *testing.T) {
-			tries := 0
-			e, _ := newWeb(t, size).wantFailure(test.words, func(o *source.Options) {
-				o.Retries = 2
-				o.Dial = func(context.Context, string, string) (net.Conn, error) {
-					tries++
-					return nil, test.err
-				}
-			})
-			if tries != test.tries || !e.Retryable {
-				t.Errorf("%d tries, retryable %v; want %d, true", tries, e.Retryable, test.tries)
-			}
-			if errno := syscall.Errno(0); errors.As(test.err, &errno) && !errors.Is(e, errno) {
-				t.Errorf("%v does not have %v in its chain", e, errno)
-			}
-		})
-	}
-}
-
-func TestUnknownNameIsRetriedOnceTheServerWasReached(t *testing.T) {
-	s := newWeb(t, size, cut(size/2))
-	calls := 0
-	s.wantWhole(func(o *source.Options) {
-		dial := o.Dial
-		o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if calls++; calls == 2 {
-				return nil, &net.DNSError{Name: "example.org", IsNotFound: true}
-			}
-			return dial(ctx, network, addr)
-		}
-	})
-	if calls != 3 {
-		t.Errorf("%d connections; want 3", calls)
-	}
-}
-
 func TestRealNetwork(t *testing.T) {
 	now := func(int) time.Duration { return 0 }
 	l, err := net.Listen("tcp", "127.0.0.1:0")

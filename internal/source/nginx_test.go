@@ -3,12 +3,9 @@ package source_test
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,84 +14,14 @@ import (
 	"time"
 
 	"flipside/internal/source"
+	"flipside/internal/webtest"
 )
 
-// startNginx runs the real server on a socket of ours, and returns its https address. It serves
-// dir to clients that a certificate of a lets in.
-func startNginx(t *testing.T, a *authority, dir string) string {
+// startNginx serves dir to clients that a certificate of a lets in, and returns its address.
+func startNginx(t *testing.T, a *webtest.Authority, dir string) string {
 	t.Helper()
-	nginx, err := exec.LookPath("nginx")
-	if err != nil {
-		if nginx, err = exec.LookPath("/usr/sbin/nginx"); err != nil {
-			t.Fatalf("this test needs nginx (Debian package nginx-light): %v", err)
-		}
-	}
-	cert, key := a.issue("127.0.0.1", 2020, 2100)
-	// nginx takes over a listening socket (its way of upgrading itself), so that no port is guessed
-	// and no connection comes too early.
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	socket, err := l.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	run := t.TempDir()
-	if err := os.Chmod(run, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	config := filepath.Join(run, "nginx.conf")
-	text := fmt.Sprintf(`daemon off; error_log %[1]s/error.log; pid %[1]s/pid;
-events {}
-http {
-  access_log off;
-  client_body_temp_path %[1]s/b; proxy_temp_path %[1]s/p; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
-  server {
-    listen %[2]s ssl http2; root %[3]s;
-    ssl_certificate %[4]s; ssl_certificate_key %[5]s; ssl_client_certificate %[6]s; ssl_verify_client on;
-  }
-}
-`, run, l.Addr(), dir, cert, key, a.file)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var output bytes.Buffer
-	cmd := exec.Command(nginx, "-p", run, "-c", config, "-e", run+"/error.log")
-	cmd.Env = append(os.Environ(), "NGINX=3;") // file descriptor 3
-	cmd.ExtraFiles = []*os.File{socket}
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-			t.Error(err)
-		}
-		if err := cmd.Wait(); err != nil || t.Failed() {
-			log, readErr := os.ReadFile(run + "/error.log")
-			t.Logf("nginx: %v\n%s%s%v", err, &output, log, readErr)
-		}
-	})
-	if err := errors.Join(socket.Close(), l.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return "https://" + l.Addr().String()
-}
-
-// share makes a directory with one artifact that nginx can read: if root runs the test, nobody serves.
-func share(t *testing.T, data []byte) string {
-	t.Helper()
-	dir := t.TempDir()
-	for _, d := range []string{dir, filepath.Dir(dir)} {
-		if err := os.Chmod(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.WriteFile(filepath.Join(dir, "a.mender"), data, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return dir
+	cert, key := a.Issue("127.0.0.1", 2020, 2100)
+	return webtest.Nginx(t, webtest.Site{Cert: cert, Key: key, ClientCA: a.File, Directives: "root " + dir + ";"})[0]
 }
 
 // leaky passes connections on, and breaks the n-th one after limits[n] bytes from the server.
@@ -131,15 +58,15 @@ func (c *leakyConn) Read(p []byte) (int, error) {
 
 func TestNginx(t *testing.T) {
 	clearProxies(t)
-	a := newAuthority(t)
-	client, clientKey := a.issue("device", 2020, 2100)
+	a := webtest.NewAuthority(t)
+	client, clientKey := a.Issue("device", 2020, 2100)
 	data := newWeb(t, 8<<20).data
-	dir := share(t, data)
+	dir := webtest.Share(t, "a.mender", data)
 	base := startNginx(t, a, dir)
 	var notes []string
 	link := &leaky{limits: []int64{100, 2 << 20, 3 << 20, 1 << 20}}
 	o := source.Options{
-		TrustedCerts: a.file, Certificate: client, Key: clientKey,
+		TrustedCerts: a.File, Certificate: client, Key: clientKey,
 		Backoff: func(int) time.Duration { return 0 },
 		Notify:  func(text string) { notes = append(notes, text) },
 		Dial:    link.Dial,
@@ -165,13 +92,13 @@ func TestNginx(t *testing.T) {
 
 func TestNginxExchangesTheFile(t *testing.T) {
 	clearProxies(t)
-	a := newAuthority(t)
-	client, clientKey := a.issue("device", 2020, 2100)
-	dir := share(t, newWeb(t, 8<<20).data)
+	a := webtest.NewAuthority(t)
+	client, clientKey := a.Issue("device", 2020, 2100)
+	dir := webtest.Share(t, "a.mender", newWeb(t, 8<<20).data)
 	file := filepath.Join(dir, "a.mender")
 	link := &leaky{limits: []int64{2 << 20}}
 	src, err := source.Open(t.Context(), startNginx(t, a, dir)+"/a.mender", source.Options{
-		TrustedCerts: a.file, Certificate: client, Key: clientKey,
+		TrustedCerts: a.File, Certificate: client, Key: clientKey,
 		Backoff: func(int) time.Duration { return 0 },
 		Dial:    link.Dial,
 	})

@@ -14,12 +14,16 @@ const (
 	DefaultRetries        = 10
 	DefaultConnectTimeout = 30 * time.Second
 	DefaultStallTimeout   = 60 * time.Second
+	// FirstContact is how long a server is tried that could never be reached: its address may be
+	// wrong, and a person waits. Options.Retries, where set, count instead.
+	FirstContact = 10 * time.Second
 )
 
 // Options say how to get at a source. The zero value is fine. All but Stdin concern web servers.
 type Options struct {
 	// Retries is how many tries in a row may bring nothing new before the download is given up.
-	// 0 means DefaultRetries, less than 0 none.
+	// 0 means DefaultRetries, but FirstContact as long as the server was never reached; less than 0
+	// none.
 	Retries int
 	// Timeout limits everything from Open to the last byte; 0: no limit.
 	Timeout time.Duration
@@ -44,13 +48,18 @@ type Options struct {
 	Certificate, Key string
 	// SkipVerify believes any server certificate.
 	SkipVerify bool
-	// NotBefore is a moment that is surely past (build time, newest state on the device). A clock
-	// that is behind it is wrong, and server certificates are then checked as of NotBefore.
+	// NotBefore is a moment that is surely past (build time, newest state on the device), and
+	// Evidence what is of that moment, like "this flipside" or a file. A clock that is behind it is
+	// wrong, and server certificates are then checked as of NotBefore.
 	NotBefore time.Time
+	Evidence  string
 
 	// Notify gets what a person may want to know while waiting, like
 	// "connection lost at 20.0 MiB of 64.0 MiB, trying again in 2 s". Called from Open and Read.
 	Notify func(text string)
+	// Warn gets what a person ought to act upon: that the server is not verified, or that the clock
+	// is wrong. nil means Notify.
+	Warn func(text string)
 	// Backoff is how long to wait after so many failures in a row (1 and up). nil means one second,
 	// doubled each time up to a minute, with a quarter of chance either way.
 	Backoff func(failures int) time.Duration
@@ -58,9 +67,12 @@ type Options struct {
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Stdin is what "-" reads. nil means os.Stdin. It is not closed.
 	Stdin *os.File
+
+	insist bool // Retries were asked for
 }
 
 func (o Options) withDefaults() Options {
+	o.insist = o.Retries > 0
 	switch {
 	case o.Retries == 0:
 		o.Retries = DefaultRetries
@@ -81,6 +93,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Notify == nil {
 		o.Notify = func(string) {}
+	}
+	if o.Warn == nil {
+		o.Warn = o.Notify
 	}
 	if o.Backoff == nil {
 		o.Backoff = backoff

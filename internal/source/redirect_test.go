@@ -41,6 +41,7 @@ func TestRedirectsThatAreNotFollowed(t *testing.T) {
 		"other scheme": {"ftp://example.org/a.mender", `redirects to "ftp:"`},
 		"file":         {"file:///etc/passwd", `redirects to "file:"`},
 		"nowhere":      {"", "302 Found"},
+		"nonsense":     {"http://user:secret@[::1", "redirects to something that is no web address"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newWeb(t, size)
@@ -121,6 +122,9 @@ func TestSecretsAreNotShown(t *testing.T) {
 		"http://user:secret@/",
 		"http://user:secret@:80/",
 		"http://user:123/secret@example.org/a.mender",
+		"http://user:53123/x@example.org/a.mender",
+		"http://user:53123?x@example.org/a.mender",
+		"http://user:53123#x@example.org/a.mender",
 		"http:secret",
 		"HTTP://user:secret\x7f@example.org/",
 		"ftp://user:secret@example.org/",
@@ -137,8 +141,11 @@ func TestSecretsAreNotShown(t *testing.T) {
 			t.Errorf("%s: %v is no *source.Error", uri, err)
 			continue
 		}
-		if all := fmt.Sprintf("%v|%s|%s|%v|%+v", err, e.URI, e.Hint, e.Err, notes); strings.Contains(all, "secret") {
+		if all := fmt.Sprintf("%v|%s|%s|%v|%+v", err, e.URI, e.Hint, e.Err, notes); strings.Contains(all, "secret") || strings.Contains(all, "53123") {
 			t.Errorf("%s: shown in %q", uri, all)
+		}
+		if name := source.Redact(uri); strings.Contains(name, "secret") || strings.Contains(name, "53123") {
+			t.Errorf("Redact(%s) = %s", uri, name)
 		}
 		if src != nil {
 			t.Errorf("%s: a Source beside the error", uri)
@@ -151,6 +158,24 @@ func TestRedirectErrorsDoNotShowSecrets(t *testing.T) {
 	e, _ := s.wantFailure("redirects to", nil)
 	if all := e.Error() + e.Hint; strings.Contains(all, "secret") {
 		t.Errorf("the password is shown in %q", all)
+	}
+}
+
+func TestRedact(t *testing.T) {
+	for uri, want := range map[string]string{
+		"next.mender": "next.mender", "-": "-", "": "", "a b:c?d": "a b:c?d", "file:///r%202.mender": "file:///r%202.mender",
+		"https://example.org:8443/a%20b.mender":    "https://example.org:8443/a%20b.mender",
+		"https://u:p@example.org:8443/a?token=x#y": "https://example.org:8443/a?...",
+		"http://example.org/@scope/a.mender":       "http://example.org/...",
+		"HTTPS://u:p@":                             "https://...",
+		"ftp://u:p@example.org/":                   "ftp://...",
+	} {
+		if got := source.Redact(uri); got != want {
+			t.Errorf("Redact(%q) = %q; want %q", uri, got, want)
+		}
+		if got := source.Web(uri); got != strings.HasPrefix(strings.ToLower(uri), "http") {
+			t.Errorf("Web(%q) = %v", uri, got)
+		}
 	}
 }
 

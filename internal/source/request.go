@@ -38,7 +38,7 @@ func (d *download) try() (*attempt, *failure) {
 	resp, err := client.Do(d.newRequest(a.ctx))
 	if err != nil {
 		a.close()
-		return nil, d.suspectCertificate(explain(err, d.o.now()))
+		return nil, d.o.suspectClock(d.suspectCertificate(explain(err, d.o.now())))
 	}
 	a.body = resp.Body
 	skip, f := d.accept(resp)
@@ -139,7 +139,7 @@ func (d *download) checkRedirect(req *http.Request, via []*http.Request) error {
 	case to.Scheme == "https" && d.tlsErr != nil:
 		return d.tlsErr
 	case to.Scheme == "https" && from.Scheme == "http":
-		d.noteClock()
+		d.noteTLS()
 	}
 	// Any header of the user may be a secret for the first server, and so may the query of its URL.
 	req.Header.Del("Referer")
@@ -201,7 +201,7 @@ func (d *download) dial(ctx context.Context, network, addr string) (net.Conn, er
 	)
 	if errors.As(err, &timeout) && timeout.Timeout() && !errors.As(err, &lookup) && !errors.Is(err, unix.ETIMEDOUT) {
 		return nil, &failure{
-			text: fmt.Sprintf("connecting to %s took longer than %s", addr, patience(d.o.ConnectTimeout)), err: err, retry: true,
+			text: fmt.Sprintf("connecting to %s took longer than %s", addr, patience(d.o.ConnectTimeout)), err: err, retry: true, early: true,
 			hint: "check the address, and whether a firewall is in between",
 		}
 	}

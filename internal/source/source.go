@@ -84,6 +84,29 @@ func Open(ctx context.Context, uri string, o Options) (*Source, error) {
 	return open(ctx, uri, o.withDefaults())
 }
 
+// Redact returns uri as messages may show it: without a user name, a password, or the query of a
+// URL. What is no URL is returned as it is.
+func Redact(uri string) string {
+	table := openers()
+	kind := kindOf(uri, table)
+	if _, known := table[kind]; !known {
+		return kind + "://..."
+	}
+	if !isWeb(kind) {
+		return uri
+	}
+	t, err := parseTarget(uri)
+	if err != nil {
+		return kind + "://..."
+	}
+	return t.name
+}
+
+// Web says whether uri names a file on a web server.
+func Web(uri string) bool { return isWeb(kindOf(uri, openers())) }
+
+func isWeb(kind string) bool { return kind == "http" || kind == "https" }
+
 // kindOf returns the key of uri in the table, or the unknown scheme that uri begins with.
 func kindOf(uri string, table map[string]opener) string {
 	if uri == "-" || uri == "/dev/stdin" {

@@ -30,12 +30,14 @@ func parseTarget(uri string) (target, error) {
 		password, _ := u.User.Password()
 		t.auth = "Basic " + base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password))
 	}
+	fragment := u.Fragment
 	u.User, u.Fragment, u.RawFragment = nil, "", ""
 	t.name = u.Scheme + "://" + u.Host + u.EscapedPath()
-	if strings.Contains(u.Path, "@") {
-		t.name = u.Scheme + "://" + u.Host + "/..." // perhaps the rest of a password with a / in it
-	}
-	if u.RawQuery != "" {
+	switch {
+	case strings.Contains(u.Path+u.RawQuery+fragment, "@"):
+		// Perhaps the rest of a password with a /, ? or # in it: then the port is its beginning.
+		t.name = u.Scheme + "://" + u.Hostname() + "/..."
+	case u.RawQuery != "":
 		t.name += "?..." // presigned URLs carry their signature there
 	}
 	return t, nil

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -72,14 +73,36 @@ func (o Options) now() time.Time {
 	return o.NotBefore
 }
 
-// noteClock says, once, that the clock of the device is not believed.
-func (d *download) noteClock() {
-	t := time.Now()
-	if d.noted || d.o.SkipVerify || !t.Before(d.o.NotBefore) {
+// clockIsWrong says whether the clock of this device is behind what is surely past.
+func (o Options) clockIsWrong() bool { return !o.SkipVerify && time.Now().Before(o.NotBefore) }
+
+// noteTLS says, once, what is odd about the way that certificates are checked.
+func (d *download) noteTLS() {
+	if d.noted {
 		return
 	}
 	d.noted = true
 	const day = "2006-01-02"
-	d.o.Notify(fmt.Sprintf("the clock of this device is wrong: it says %s; certificates are checked as of %s",
-		t.UTC().Format(day), d.o.NotBefore.UTC().Format(day)))
+	switch {
+	case d.o.SkipVerify:
+		d.o.Warn("the server's certificate is NOT verified (--skipverify, or SkipVerify in mender.conf): " +
+			"anybody on the way can exchange the artifact, and only a signature would show it")
+	case d.o.clockIsWrong():
+		known := d.o.NotBefore.UTC().Format(day)
+		d.o.Warn(fmt.Sprintf("the clock of this device is wrong: it says %s, but %s is of %s; certificates are checked as of %s",
+			time.Now().UTC().Format(day), d.o.evidence(), known, known))
+	}
+}
+
+func (o Options) evidence() string { return cmp.Or(o.Evidence, "what is known to be past") }
+
+// suspectClock replaces the hint where a certificate may only seem to have expired: because what
+// is known to be past is none.
+func (o Options) suspectClock(f *failure) *failure {
+	var invalid x509.CertificateInvalidError
+	if errors.As(f, &invalid) && invalid.Reason == x509.Expired && o.clockIsWrong() {
+		f.hint = "renew the certificate of the server and set the clock of this device; if the clock is right, correct " +
+			o.evidence() + ", whose time is in the future"
+	}
+	return f
 }

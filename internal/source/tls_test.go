@@ -1,15 +1,8 @@
 package source_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,86 +12,15 @@ import (
 	"time"
 
 	"flipside/internal/source"
+	"flipside/internal/webtest"
 )
 
-// authority signs certificates.
-type authority struct {
-	t    *testing.T
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	dir  string
-	file string // PEM of its certificate
-}
-
-func newAuthority(t *testing.T) *authority {
+// serve starts a real TLS server with a certificate of a. It asks for a client certificate if clients is true.
+func serve(t *testing.T, a *webtest.Authority, handler http.Handler, host string, from, to int, clients, http2 bool) *httptest.Server {
 	t.Helper()
-	a := &authority{t: t, dir: t.TempDir()}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
-		NotBefore: time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2190, 1, 1, 0, 0, 0, 0, time.UTC),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	a.cert, a.key = a.sign(template, nil, nil)
-	a.file = a.save("ca.pem", "CERTIFICATE", a.cert.Raw)
-	return a
-}
-
-func (a *authority) sign(template, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	pair, err := tls.LoadX509KeyPair(a.Issue(host, from, to))
 	if err != nil {
-		a.t.Fatal(err)
-	}
-	if parent == nil {
-		parent, parentKey = template, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return cert, key
-}
-
-func (a *authority) save(name, kind string, der []byte) string {
-	a.t.Helper()
-	file := filepath.Join(a.dir, name)
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		a.t.Fatal(err)
-	}
-	return file
-}
-
-// issue makes a certificate for a host, valid between two years, and its key, as PEM files.
-func (a *authority) issue(host string, from, to int) (certFile, keyFile string) {
-	a.t.Helper()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: host},
-		NotBefore: time.Date(from, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(to, 1, 1, 0, 0, 0, 0, time.UTC),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	if ip := net.ParseIP(host); ip != nil {
-		template.IPAddresses = []net.IP{ip}
-	} else {
-		template.DNSNames = []string{host}
-	}
-	cert, key := a.sign(template, a.cert, a.key)
-	der, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return a.save(host+".pem", "CERTIFICATE", cert.Raw), a.save(host+".key", "EC PRIVATE KEY", der)
-}
-
-// serve starts a real TLS server. It asks for a client certificate if clients is true.
-func (a *authority) serve(handler http.Handler, host string, from, to int, clients, http2 bool) *httptest.Server {
-	a.t.Helper()
-	pair, err := tls.LoadX509KeyPair(a.issue(host, from, to))
-	if err != nil {
-		a.t.Fatal(err)
+		t.Fatal(err)
 	}
 	server := httptest.NewUnstartedServer(handler)
 	server.EnableHTTP2 = http2
@@ -106,25 +28,25 @@ func (a *authority) serve(handler http.Handler, host string, from, to int, clien
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
 	if clients {
 		server.TLS.ClientCAs = x509.NewCertPool()
-		server.TLS.ClientCAs.AddCert(a.cert)
+		server.TLS.ClientCAs.AddCert(a.Cert)
 		server.TLS.ClientAuth = tls.RequireAndVerifyClientCert
 	}
 	server.StartTLS()
-	a.t.Cleanup(server.Close)
+	t.Cleanup(server.Close)
 	return server
 }
 
 func TestTLS(t *testing.T) {
 	clearProxies(t)
-	a, other := newAuthority(t), newAuthority(t)
+	a, other := webtest.NewAuthority(t), webtest.NewAuthority(t)
 	year := time.Now().Year()
-	client, clientKey := a.issue("device", year-1, year+1)
-	stranger, strangerKey := other.issue("stranger", year-1, year+1)
-	both := filepath.Join(a.dir, "both.pem")
+	client, clientKey := a.Issue("device", year-1, year+1)
+	stranger, strangerKey := other.Issue("stranger", year-1, year+1)
+	both := filepath.Join(a.Dir, "both.pem")
 	if err := os.WriteFile(both, append(read(t, client), read(t, clientKey)...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	trusting := source.Options{TrustedCerts: a.file}
+	trusting := source.Options{TrustedCerts: a.File}
 	for name, test := range map[string]struct {
 		host     string // in the certificate
 		from, to int    // years
@@ -135,23 +57,23 @@ func TestTLS(t *testing.T) {
 	}{
 		"trusted":                       {"127.0.0.1", year - 1, year + 1, false, trusting, "", ""},
 		"unknown authority":             {"127.0.0.1", year - 1, year + 1, false, source.Options{}, "signed by an unknown authority", "ServerCertificate"},
-		"another authority":             {"127.0.0.1", year - 1, year + 1, false, source.Options{TrustedCerts: other.file}, "signed by an unknown authority", "ServerCertificate"},
+		"another authority":             {"127.0.0.1", year - 1, year + 1, false, source.Options{TrustedCerts: other.File}, "signed by an unknown authority", "ServerCertificate"},
 		"unknown, not verified":         {"127.0.0.1", year - 1, year + 1, false, source.Options{SkipVerify: true}, "", ""},
 		"wrong host":                    {"example.org", year - 1, year + 1, false, trusting, `is for "example.org", not for "127.0.0.1"`, "host name"},
 		"wrong host, not verified":      {"example.org", year - 1, year + 1, false, source.Options{SkipVerify: true}, "", ""},
 		"expired":                       {"127.0.0.1", 1991, 2001, false, trusting, "expired on 2001-01-01 00:00", "renew"},
 		"not yet valid":                 {"127.0.0.1", 2150, 2160, false, trusting, "is not valid before 2150-01-01 00:00, and here it is " + time.Now().UTC().Format("2006-"), "clock"},
-		"not yet, but later known":      {"127.0.0.1", 2150, 2160, false, source.Options{TrustedCerts: a.file, NotBefore: time.Date(2151, 1, 1, 0, 0, 0, 0, time.UTC)}, "", ""},
-		"later known, expired":          {"127.0.0.1", 2020, 2149, false, source.Options{TrustedCerts: a.file, NotBefore: time.Date(2151, 1, 1, 0, 0, 0, 0, time.UTC)}, "expired on 2149-01-01 00:00, and here it is 2151", "renew"},
-		"NotBefore is long past":        {"127.0.0.1", year - 1, year + 1, false, source.Options{TrustedCerts: a.file, NotBefore: time.Date(1995, 1, 1, 0, 0, 0, 0, time.UTC)}, "", ""},
-		"client certificate":            {"127.0.0.1", year - 1, year + 1, true, source.Options{TrustedCerts: a.file, Certificate: client, Key: clientKey}, "", ""},
-		"client certificate, one file":  {"127.0.0.1", year - 1, year + 1, true, source.Options{TrustedCerts: a.file, Certificate: both}, "", ""},
+		"not yet, but later known":      {"127.0.0.1", 2150, 2160, false, source.Options{TrustedCerts: a.File, NotBefore: time.Date(2151, 1, 1, 0, 0, 0, 0, time.UTC), Evidence: "the state file"}, "", ""},
+		"later known, expired":          {"127.0.0.1", 2020, 2149, false, source.Options{TrustedCerts: a.File, NotBefore: time.Date(2151, 1, 1, 0, 0, 0, 0, time.UTC), Evidence: "the state file"}, "expired on 2149-01-01 00:00, and here it is 2151", "if the clock is right, correct the state file"},
+		"NotBefore is long past":        {"127.0.0.1", year - 1, year + 1, false, source.Options{TrustedCerts: a.File, NotBefore: time.Date(1995, 1, 1, 0, 0, 0, 0, time.UTC)}, "", ""},
+		"client certificate":            {"127.0.0.1", year - 1, year + 1, true, source.Options{TrustedCerts: a.File, Certificate: client, Key: clientKey}, "", ""},
+		"client certificate, one file":  {"127.0.0.1", year - 1, year + 1, true, source.Options{TrustedCerts: a.File, Certificate: both}, "", ""},
 		"client certificate missing":    {"127.0.0.1", year - 1, year + 1, true, trusting, "the server refused the TLS connection", "HttpsClient"},
-		"client certificate of another": {"127.0.0.1", year - 1, year + 1, true, source.Options{TrustedCerts: a.file, Certificate: stranger, Key: strangerKey}, "the server refused the TLS connection", "both sides"},
+		"client certificate of another": {"127.0.0.1", year - 1, year + 1, true, source.Options{TrustedCerts: a.File, Certificate: stranger, Key: strangerKey}, "the server refused the TLS connection", "both sides"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newWeb(t, size)
-			server := a.serve(s, test.host, test.from, test.to, test.clients, true)
+			server := serve(t, a, s, test.host, test.from, test.to, test.clients, true)
 			var notes []string
 			test.o.Notify = func(text string) {
 				// With TLS 1.3, a server that refuses our certificate races with our request: the first
@@ -177,9 +99,15 @@ func TestTLS(t *testing.T) {
 					t.Errorf("%q: retryable %v, hint %q; want %q in it", e, e.Retryable, e.Hint, test.hint)
 				}
 			}
-			wrongClock := test.o.NotBefore.After(time.Now())
-			if (len(notes) > 0) != wrongClock || wrongClock && (len(notes) > 1 || !strings.Contains(notes[0], "certificates are checked as of 2151-01-01")) {
-				t.Errorf("notes %q; want one about the clock: %v", notes, wrongClock)
+			want := ""
+			switch {
+			case test.o.SkipVerify:
+				want = "the server's certificate is NOT verified"
+			case test.o.NotBefore.After(time.Now()):
+				want = "but the state file is of 2151-01-01; certificates are checked as of 2151-01-01"
+			}
+			if want == "" && len(notes) > 0 || want != "" && (len(notes) != 1 || !strings.Contains(notes[0], want)) {
+				t.Errorf("notes %q; want %q and no other", notes, want)
 			}
 		})
 	}
@@ -187,10 +115,10 @@ func TestTLS(t *testing.T) {
 
 func TestTLSFiles(t *testing.T) {
 	clearProxies(t)
-	a := newAuthority(t)
-	cert, key := a.issue("device", 2020, 2100)
-	_, otherKey := a.issue("other", 2020, 2100)
-	empty := filepath.Join(a.dir, "empty.pem")
+	a := webtest.NewAuthority(t)
+	cert, key := a.Issue("device", 2020, 2100)
+	_, otherKey := a.Issue("other", 2020, 2100)
+	empty := filepath.Join(a.Dir, "empty.pem")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -198,11 +126,11 @@ func TestTLSFiles(t *testing.T) {
 		o     source.Options
 		words string
 	}{
-		"no such authority":       {source.Options{TrustedCerts: a.dir + "/missing.pem"}, "missing.pem: no such file"},
+		"no such authority":       {source.Options{TrustedCerts: a.Dir + "/missing.pem"}, "missing.pem: no such file"},
 		"no authority in it":      {source.Options{TrustedCerts: empty}, "no certificate in PEM format in " + empty},
 		"a key as an authority":   {source.Options{TrustedCerts: key}, "no certificate in PEM format in " + key},
-		"no such certificate":     {source.Options{Certificate: a.dir + "/missing.pem", Key: key}, "missing.pem"},
-		"no such key":             {source.Options{Certificate: cert, Key: a.dir + "/missing.key"}, "missing.key"},
+		"no such certificate":     {source.Options{Certificate: a.Dir + "/missing.pem", Key: key}, "missing.pem"},
+		"no such key":             {source.Options{Certificate: cert, Key: a.Dir + "/missing.key"}, "missing.key"},
 		"key without certificate": {source.Options{Key: key}, "there is a key, " + key + ", but no certificate"},
 		"certificate without key": {source.Options{Certificate: cert}, "reading the client certificate " + cert},
 		"key of another":          {source.Options{Certificate: cert, Key: otherKey}, "private key does not match"},
@@ -227,10 +155,10 @@ func TestTLSFiles(t *testing.T) {
 
 func TestNoDowngrade(t *testing.T) {
 	clearProxies(t)
-	a := newAuthority(t)
+	a := webtest.NewAuthority(t)
 	s := newWeb(t, size, redirect(302, "http://example.org/a.mender"))
-	server := a.serve(s, "127.0.0.1", 2020, 2100, false, true)
-	_, err := source.Open(t.Context(), server.URL, source.Options{TrustedCerts: a.file})
+	server := serve(t, a, s, "127.0.0.1", 2020, 2100, false, true)
+	_, err := source.Open(t.Context(), server.URL, source.Options{TrustedCerts: a.File})
 	if e := wantError(t, err, "the server redirects from https to plain http (example.org)", false); e.Retryable {
 		t.Errorf("%q is said to be retryable", e)
 	}
@@ -238,14 +166,14 @@ func TestNoDowngrade(t *testing.T) {
 
 func TestUpgradeToHTTPS(t *testing.T) {
 	clearProxies(t)
-	a := newAuthority(t)
+	a := webtest.NewAuthority(t)
 	s := newWeb(t, size, cut(size/2))
-	secure := a.serve(s, "127.0.0.1", 2020, 2100, false, true)
+	secure := serve(t, a, s, "127.0.0.1", 2020, 2100, false, true)
 	plain := httptest.NewServer(http.RedirectHandler(secure.URL, http.StatusFound))
 	defer plain.Close()
 	var notes []string
 	src, err := source.Open(t.Context(), plain.URL, source.Options{
-		TrustedCerts: a.file, NotBefore: time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC),
+		TrustedCerts: a.File, NotBefore: time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC),
 		Backoff: func(int) time.Duration { return 0 }, Notify: func(text string) { notes = append(notes, text) },
 	})
 	if err != nil {
@@ -259,12 +187,12 @@ func TestUpgradeToHTTPS(t *testing.T) {
 
 func TestResumeOverHTTP2AndHTTP1(t *testing.T) {
 	clearProxies(t)
-	a := newAuthority(t)
+	a := webtest.NewAuthority(t)
 	for name, http2 := range map[string]bool{"HTTP/2": true, "HTTP/1.1": false} {
 		t.Run(name, func(t *testing.T) {
 			s := newWeb(t, size, cut(0), cut(size/4), answer(503), cut(size/4))
-			server := a.serve(s, "127.0.0.1", 2020, 2100, false, http2)
-			src, err := source.Open(t.Context(), server.URL, source.Options{TrustedCerts: a.file, Backoff: func(int) time.Duration { return 0 }})
+			server := serve(t, a, s, "127.0.0.1", 2020, 2100, false, http2)
+			src, err := source.Open(t.Context(), server.URL, source.Options{TrustedCerts: a.File, Backoff: func(int) time.Duration { return 0 }})
 			if err != nil {
 				t.Fatal(err)
 			}
