@@ -31,6 +31,7 @@ func main() {
 func run(args []string) int {
 	return command.Program{
 		Version: version,
+		Built:   buildTime(),
 		Demo:    demo.Artifacts{Release2: release2, Release3: release3, Key: demoKey},
 	}.Run(args)
 }

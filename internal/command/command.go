@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -17,11 +18,13 @@ import (
 	"flipside/internal/device"
 	"flipside/internal/progress"
 	"flipside/internal/report"
+	"flipside/internal/source"
 )
 
 // Program is what the commands need to know of the program that they are part of.
 type Program struct {
 	Version string
+	Built   time.Time // zero: not known
 	Demo    demo.Artifacts
 }
 
@@ -48,6 +51,7 @@ type flipside struct {
 	device   *device.Device     // once it is open
 	result   *deployment.Result // once there is one
 	displays []*progress.Display
+	watch    progress.Sink // what the command line made of the displays
 	log      *os.File      // --log-file; it is open until the program ends
 	wake     chan struct{} // SIGUSR1: another process says "run the waiting script now"
 	json     bool
@@ -118,6 +122,6 @@ func noCommand(c *cli.Context) error {
 	case "":
 		return usage("no command given")
 	default:
-		return usage("no such command: %s", word)
+		return usage("no such command: %s", source.Redact(word))
 	}
 }

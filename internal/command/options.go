@@ -116,14 +116,14 @@ func (f *flipside) deviceOptions(c *cli.Context) (device.Options, error) {
 	o.NoReadBack = c.Bool("no-verify-media")
 	o.Stops = stops
 	o.Wake = f.wake
-	o.Command = strings.Join(append([]string{c.Command.Name}, c.Args().Slice()...), " ")
+	o.Command = strings.Join(append([]string{c.Command.Name}, redacted(c.Args().Slice())...), " ")
 	return o, nil
 }
 
 func argument(c *cli.Context, what string) (string, error) {
 	switch {
 	case c.NArg() > 1:
-		return "", usage("too many arguments: %s", strings.Join(c.Args().Tail(), " "))
+		return "", usage("too many arguments: %s", strings.Join(redacted(c.Args().Tail()), " "))
 	case c.Args().First() == "":
 		return "", usage("%s needs %s", c.Command.Name, what)
 	}

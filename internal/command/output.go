@@ -33,7 +33,8 @@ func (f *flipside) sink(c *cli.Context) (progress.Sink, error) {
 		f.displays = append(f.displays, progress.New(file, progress.Plain))
 		sink = progress.Tee(sink, f.displays[1])
 	}
-	return progress.AtLevel(sink, level), nil
+	f.watch = progress.AtLevel(sink, level)
+	return f.watch, nil
 }
 
 // closeSink ends the display, so that what is printed next stands on a line of its own.

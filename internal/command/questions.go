@@ -28,8 +28,8 @@ func (f *flipside) questions() []*cli.Command {
 		},
 		{Name: "show-artifact", Usage: "print the name of the installed artifact", Action: f.showArtifact},
 		{Name: "show-provides", Usage: "print what the device provides", Action: f.showProvides},
-		{Name: "inspect", ArgsUsage: "FILE", Usage: "print all that an artifact contains", Flags: []cli.Flag{asJSON}, Action: f.inspect},
-		{Name: "verify", ArgsUsage: "FILE", Usage: "check an artifact completely, and whether it fits, writing nothing", Flags: []cli.Flag{keys}, Action: f.verify},
+		{Name: "inspect", ArgsUsage: "FILE", Usage: "print all that an artifact contains", Flags: sourceFlags(asJSON), Action: f.inspect},
+		{Name: "verify", ArgsUsage: "FILE", Usage: "check an artifact completely, and whether it fits, writing nothing", Flags: sourceFlags(keys), Action: f.verify},
 	}
 }
 
@@ -102,11 +102,15 @@ func (f *flipside) showProvides(c *cli.Context) error {
 // inspect reads the artifact to its end, so that what it prints is what is there; it needs no
 // device and no keys.
 func (f *flipside) inspect(c *cli.Context) error {
-	file, err := argument(c, "a path to an artifact, a URL, or -")
+	uri, o, err := f.sourceArguments(c)
 	if err != nil {
 		return err
 	}
-	src, err := source.Open(c.Context, file, source.Options{UserAgent: "flipside/" + f.Version, TrustedCerts: c.String("trusted-certs"), SkipVerify: c.Bool("skipverify")})
+	d, err := f.deviceIfAny(c, uri)
+	if err != nil {
+		return err
+	}
+	src, err := source.Open(c.Context, uri, f.sourceOf(d, o))
 	if err != nil {
 		return err
 	}
@@ -122,7 +126,7 @@ func (f *flipside) inspect(c *cli.Context) error {
 }
 
 func (f *flipside) verify(c *cli.Context) error {
-	uri, err := argument(c, "a path to an artifact, a URL, or -")
+	uri, o, err := f.sourceArguments(c)
 	if err != nil {
 		return err
 	}
@@ -130,7 +134,7 @@ func (f *flipside) verify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	src, err := source.Open(c.Context, uri, f.sourceOptions(c, d))
+	src, err := source.Open(c.Context, uri, f.sourceOf(d, o))
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package command
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,10 +23,10 @@ func (f *flipside) stories() []*cli.Command {
 	return []*cli.Command{
 		{
 			Name: "install", ArgsUsage: "URI", Usage: "install an artifact from a file, an http(s) URL, or - for standard input",
-			Flags: []cli.Flag{reboot, stop,
+			Flags: sourceFlags(reboot, stop,
 				&cli.StringSliceFlag{Name: "key", Usage: "verify the signature with the public key in `FILE` too"},
 				&cli.BoolFlag{Name: "no-verify-media", Usage: "do not read back what was written"},
-			},
+			),
 			Action: f.install,
 		},
 		{Name: "commit", Usage: "keep the installed update", Flags: []cli.Flag{stop}, Action: f.story(commit.Run)},
@@ -38,7 +37,7 @@ func (f *flipside) stories() []*cli.Command {
 
 // install is the command.
 func (f *flipside) install(c *cli.Context) error {
-	uri, err := argument(c, "a path to an artifact, a URL, or -")
+	uri, o, err := f.sourceArguments(c)
 	if err != nil {
 		return err
 	}
@@ -47,20 +46,9 @@ func (f *flipside) install(c *cli.Context) error {
 		return err
 	}
 	f.result, err = install.Run(c.Context, d, func(ctx context.Context) (io.ReadCloser, error) {
-		return source.Open(ctx, uri, f.sourceOptions(c, d))
+		return source.Open(ctx, uri, f.sourceOf(d, o))
 	})
 	return f.finish(c, err)
-}
-
-func (f *flipside) sourceOptions(c *cli.Context, d *device.Device) source.Options {
-	return source.Options{
-		UserAgent:    "flipside/" + f.Version,
-		TrustedCerts: cmp.Or(c.String("trusted-certs"), d.Config.ServerCertificate),
-		Certificate:  d.Config.HttpsClient.Certificate,
-		Key:          d.Config.HttpsClient.Key,
-		SkipVerify:   c.Bool("skipverify") || d.Config.SkipVerify,
-		Notify:       func(text string) { d.Note("%s", text) },
-	}
 }
 
 // story is a command without an argument that moves the deployment in progress.

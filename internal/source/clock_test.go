@@ -42,7 +42,9 @@ func TestDeviceWithoutAClock(t *testing.T) {
 				w := newWire()
 				server := &http.Server{Handler: s, ErrorLog: quiet()}
 				served := make(chan error, 1)
-				go func() { served <- server.Serve(tls.NewListener(eager{w}, &tls.Config{Certificates: []tls.Certificate{pair}})) }()
+				go func() {
+					served <- server.Serve(tls.NewListener(eager{w}, &tls.Config{Certificates: []tls.Certificate{pair}}))
+				}()
 				o := s.options(w)
 				o.TrustedCerts, o.NotBefore, o.Evidence = a.File, test.notBefore, "this flipside"
 				var warnings []string
