@@ -158,8 +158,8 @@ func Corrupt(at int64) Fault {
 }
 
 // Head replaces text in the head of the first answer, which must be plain http, and leaves the
-// rest to then. A head without that text is passed on.
-func Head(oldText, newText string, then Fault) Fault {
+// rest to then.
+func Head(change *strings.Replacer, then Fault) Fault {
 	return func(c *Conn) error {
 		var head bytes.Buffer
 		for !bytes.HasSuffix(head.Bytes(), []byte("\r\n\r\n")) {
@@ -169,7 +169,7 @@ func Head(oldText, newText string, then Fault) Fault {
 			}
 			head.Write(line)
 		}
-		if _, err := io.WriteString(c.client, strings.Replace(head.String(), oldText, newText, 1)); err != nil {
+		if _, err := change.WriteString(c.client, head.String()); err != nil {
 			return err
 		}
 		return then(c)
