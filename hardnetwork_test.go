@@ -96,6 +96,14 @@ func TestHardNetwork(t *testing.T) {
 			// A stall within TLS is one of the head, or of the body.
 			options: []string{"--stall-timeout", "1s"}, told: []string{"trying again", "connection lost at ", "trying again in"},
 		},
+		// Of the header, a part is there: nothing was done with it yet.
+		"file exchanged early": {
+			url: through(t, w.plain, webtest.Network{
+				First: []webtest.Fault{webtest.End(2000)},
+				Then:  webtest.Head(strings.NewReplacer(`ETag: "`, `ETag: "other-`), webtest.Pass),
+			}),
+			told: []string{"connection lost at 1.", "exchanged during the download at 1.", "; starting again with the new one"},
+		},
 		"not verified":             {url: through(t, w.expired, first()), options: []string{"--skipverify"}, told: []string{"warning: the server's certificate is NOT verified (--skipverify"}},
 		"not verified, configured": {url: through(t, w.elsewhere, first()), config: `"SkipVerify": true`, told: []string{"warning: the server's certificate is NOT verified"}},
 		// A sandbox of a time when the server's certificate was valid already: the clock is behind.
@@ -215,5 +223,25 @@ func TestHeaders(t *testing.T) {
 		if got := <-answered; got.Get("X-Key") != "hush-key" {
 			t.Errorf("%s: X-Key: %q", command, got.Get("X-Key"))
 		}
+	}
+}
+
+// TestBuildTime: a program that knows when it was built knows that it is not 1970. The server's
+// certificate is not valid yet; for this program it is, because it was built some years from now.
+func TestBuildTime(t *testing.T) {
+	t.Parallel()
+	w := newWeb(t)
+	later := time.Now().AddDate(5, 0, 0)
+	program := filepath.Join(t.TempDir(), "flipside")
+	build := exec.CommandContext(t.Context(), "go", "build", "-tags", "urfave_cli_no_docs",
+		"-ldflags", fmt.Sprintf("-s -w -X main.built=%d", later.Unix()), "-o", program, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	s := sandboxed{t, "", program}
+	r := s.must("0", "--trusted-certs", w.authority.File, "inspect", w.future+"/"+artifactName)
+	want := later.UTC().Format("but this flipside is of 2006-01-02; certificates are checked as of 2006-01-02")
+	if !strings.Contains(r.Stderr, want) {
+		t.Errorf("standard error is %q; want %q in it", r.Stderr, want)
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"flipside/internal/deployment"
 	"flipside/internal/device"
 	"flipside/internal/progress"
 	"flipside/internal/source"
@@ -90,6 +91,20 @@ func (f *flipside) sourceOf(d *device.Device, o source.Options) source.Options {
 func (f *flipside) absurd(t time.Time) bool {
 	const lifetime = 20 // years that this very program may be in use
 	return !f.Built.IsZero() && t.After(f.Built.AddDate(lifetime, 0, 0))
+}
+
+// again repeats an install that found the file exchanged on the server before the device began to
+// do anything with it: then the new file is as good as the old one.
+func (f *flipside) again(run func() (*deployment.Result, error)) (*deployment.Result, error) {
+	const enough = 3 // a server that exchanges it each time is broken
+	for i := 1; ; i++ {
+		result, err := run()
+		var begun *deployment.Failure
+		if i == enough || !errors.Is(err, source.ErrChanged) || errors.As(err, &begun) {
+			return result, err
+		}
+		f.watch.Emit(progress.Event{Kind: progress.Note, Text: err.Error() + "; starting again with the new one"})
+	}
 }
 
 // deviceIfAny is the device that a command need not have: on it, a web server is asked as an install
@@ -169,7 +184,7 @@ var ours = []string{"Range", "If-Range", "Accept-Encoding"}
 func headers(lines []string) (http.Header, error) {
 	h := http.Header{}
 	for i, line := range lines {
-		where := fmt.Sprintf("option --header, the %d. one", i+1)
+		where := fmt.Sprintf("option --header, number %d", i+1)
 		content := []string{line}
 		if name, isFile := strings.CutPrefix(line, "@"); isFile {
 			var err error

@@ -45,8 +45,10 @@ func (f *flipside) install(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	f.result, err = install.Run(c.Context, d, func(ctx context.Context) (io.ReadCloser, error) {
-		return source.Open(ctx, uri, f.sourceOf(d, o))
+	f.result, err = f.again(func() (*deployment.Result, error) {
+		return install.Run(c.Context, d, func(ctx context.Context) (io.ReadCloser, error) {
+			return source.Open(ctx, uri, f.sourceOf(d, o))
+		})
 	})
 	return f.finish(c, err)
 }

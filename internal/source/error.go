@@ -22,6 +22,10 @@ type Error struct {
 // certificate file that cannot be read, a proxy address that is none.
 var ErrUsage = errors.New("wrong argument")
 
+// ErrChanged is in the chain of an *Error that ends a download because the file on the server became
+// another one. Who has done nothing yet with what was read may open the source again.
+var ErrChanged = errors.New("changed")
+
 func (e *Error) Error() string { return e.Op + " " + e.URI + ": " + e.Err.Error() }
 
 func (e *Error) Unwrap() error { return e.Err }

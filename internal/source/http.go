@@ -302,7 +302,7 @@ func (d *download) acceptNothing(resp *http.Response) *failure {
 
 func changed() *failure {
 	return &failure{
-		text: "the file on the server was exchanged during the download", retry: false,
+		text: "the file on the server was exchanged during the download", err: ErrChanged,
 		hint: "start again to get the new file",
 	}
 }

@@ -108,6 +108,14 @@ func Cut(after int64) Fault {
 	}
 }
 
+// End closes the connection after so many bytes, as a server does that was stopped.
+func End(after int64) Fault {
+	return func(c *Conn) error {
+		_, err := io.CopyN(c.client, c.server, after)
+		return err
+	}
+}
+
 // Stall sends nothing more after so many bytes, until the client goes.
 func Stall(after int64) Fault {
 	return func(c *Conn) error {
