@@ -175,16 +175,15 @@ func TestHeaders(t *testing.T) {
 	if err := os.WriteFile(file, []byte("X-Token: hush-file\n\n  Cookie: hush-cookie\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var s sandboxed
+	s := newSandbox(t, 2)
 	answered := make(chan http.Header, 10)
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		header := r.Header.Clone()
-		header.Set("Status", s.must("0", "--sandbox", s.dir, "status").Stdout)
+		header.Set("Status", s.exec([]string{s.program, "--sandbox", s.dir, "status"}).Stdout)
 		answered <- header
 		_, _ = rw.Write(w.artifact) // the client may be gone
 	}))
 	t.Cleanup(server.Close)
-	s = newSandbox(t, 2)
 	log := filepath.Join(t.TempDir(), "log")
 	url := strings.Replace(server.URL, "://", "://hush-user:hush-password@", 1) + "/next.mender?signature=hush-query"
 	secrets := []string{"--header", "X-Key: hush-key", "--header", "@" + file, "--log-file", log}
