@@ -237,10 +237,18 @@ func TestBuildTime(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	s := sandboxed{t, "", program}
-	r := s.must("0", "--trusted-certs", w.authority.File, "inspect", w.future+"/"+artifactName)
+	// A file of the device that is of a time still later by a generation is wrong itself.
+	s := newSandbox(t, 2)
+	absurd := later.AddDate(30, 0, 0)
+	if err := os.Chtimes(filepath.Join(s.dir, "var/lib/mender/device_type"), absurd, absurd); err != nil {
+		t.Fatal(err)
+	}
+	s.program = program
 	want := later.UTC().Format("but this flipside is of 2006-01-02; certificates are checked as of 2006-01-02")
-	if !strings.Contains(r.Stderr, want) {
-		t.Errorf("standard error is %q; want %q in it", r.Stderr, want)
+	for _, args := range [][]string{{"inspect"}, {"inspect", "--sandbox", s.dir}, {"verify", "--sandbox", s.dir}, {"install", "--sandbox", s.dir}} {
+		r := s.must("0", append(args, "--trusted-certs", w.authority.File, w.future+"/"+artifactName)...)
+		if !strings.Contains(r.Stderr, want) {
+			t.Errorf("%s: standard error is %q; want %q in it", args[0], r.Stderr, want)
+		}
 	}
 }
