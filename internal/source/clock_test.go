@@ -34,6 +34,7 @@ func TestDeviceWithoutAClock(t *testing.T) {
 		"built long ago": {time.Date(2024, 5, 1, 0, 0, 0, 0, time.UTC), "is not valid before 2025-01-01 00:00, and here it is 2024-05-01 00:00", []string{
 			"the clock of this device is wrong: it says 2000-01-01, but this flipside is of 2024-05-01; certificates are checked as of 2024-05-01",
 		}},
+		"a day behind":           {time.Date(2000, 1, 1, 23, 0, 0, 0, time.UTC), "and here it is 2000-01-01 00:00", nil},
 		"built before the clock": {time.Date(1999, 5, 1, 0, 0, 0, 0, time.UTC), "and here it is 2000-01-01 00:00", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -55,8 +56,8 @@ func TestDeviceWithoutAClock(t *testing.T) {
 						t.Fatal(err)
 					}
 					checkRead(t, src, s.data)
-				} else {
-					wantError(t, err, test.words, false)
+				} else if e := wantError(t, err, test.words, false); e.Hint != "set the clock of this device" {
+					t.Errorf("hint %q; want it to be about the clock", e.Hint)
 				}
 				if !slices.Equal(warnings, test.warnings) || len(s.notes) > 0 {
 					t.Errorf("warnings %q, notes %q; want %q and none", warnings, s.notes, test.warnings)

@@ -67,14 +67,15 @@ func trust(file string) (*x509.CertPool, error) {
 
 // now is the time for certificates: a clock behind NotBefore is known to be wrong.
 func (o Options) now() time.Time {
-	if t := time.Now(); o.NotBefore.Before(t) {
-		return t
+	if o.clockIsWrong() {
+		return o.NotBefore
 	}
-	return o.NotBefore
+	return time.Now()
 }
 
-// clockIsWrong says whether the clock of this device is behind what is surely past.
-func (o Options) clockIsWrong() bool { return !o.SkipVerify && time.Now().Before(o.NotBefore) }
+// clockIsWrong says whether the clock of this device is behind what is surely past. A day may come
+// from setting a clock that had been ahead a little, and matters to no certificate.
+func (o Options) clockIsWrong() bool { return time.Now().AddDate(0, 0, 1).Before(o.NotBefore) }
 
 // noteTLS says, once, what is odd about the way that certificates are checked.
 func (d *download) noteTLS() {
@@ -100,7 +101,7 @@ func (o Options) evidence() string { return cmp.Or(o.Evidence, "what is known to
 // is known to be past is none.
 func (o Options) suspectClock(f *failure) *failure {
 	var invalid x509.CertificateInvalidError
-	if errors.As(f, &invalid) && invalid.Reason == x509.Expired && o.clockIsWrong() {
+	if errors.As(f, &invalid) && invalid.Reason == x509.Expired && o.now().After(invalid.Cert.NotAfter) && o.clockIsWrong() {
 		f.hint = "renew the certificate of the server and set the clock of this device; if the clock is right, correct " +
 			o.evidence() + ", whose time is in the future"
 	}
