@@ -10,8 +10,11 @@ import (
 	"flipside/internal/demo"
 )
 
-// version is set when a release is built: -ldflags "-X main.version=1.2.3".
-var version = "development"
+// Set when a release is built: -ldflags "-X main.version=1.2.3 -X main.built=1767225600".
+var (
+	version = "development"
+	built   string // seconds since 1970
+)
 
 // The demo installs real artifacts, made and signed by Mender's own tool.
 var (
@@ -31,7 +34,7 @@ func main() {
 func run(args []string) int {
 	return command.Program{
 		Version: version,
-		Built:   buildTime(),
+		Built:   built,
 		Demo:    demo.Artifacts{Release2: release2, Release3: release3, Key: demoKey},
 	}.Run(args)
 }

@@ -24,7 +24,7 @@ import (
 // Program is what the commands need to know of the program that they are part of.
 type Program struct {
 	Version string
-	Built   time.Time // zero: not known
+	Built   string // seconds since 1970; "": ask the Go toolchain
 	Demo    demo.Artifacts
 }
 
@@ -33,7 +33,7 @@ func (p Program) Run(args []string) (exitCode int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the first signal ends cleanly, the second one kills
-	f := &flipside{Program: p, wake: make(chan struct{}, 1)}
+	f := &flipside{Program: p, built: builtAt(p.Built), wake: make(chan struct{}, 1)}
 	defer f.listen()()
 	app := f.app()
 	ourWay(app.Commands)
@@ -47,6 +47,7 @@ func (p Program) Run(args []string) (exitCode int) {
 // flipside is one run of the program.
 type flipside struct {
 	Program
+	built    time.Time          // the program; zero: not known
 	opening  bool               // the command is about a device
 	device   *device.Device     // once it is open
 	result   *deployment.Result // once there is one

@@ -55,7 +55,7 @@ func (f *flipside) sourceOptions(c *cli.Context) (o source.Options, err error) {
 	}
 	o.TrustedCerts = c.String("trusted-certs")
 	o.SkipVerify = c.Bool("skipverify")
-	o.NotBefore, o.Evidence = f.Built, "this flipside"
+	o.NotBefore, o.Evidence = f.built, "this flipside"
 	return o, nil
 }
 
@@ -90,7 +90,7 @@ func (f *flipside) sourceOf(d *device.Device, o source.Options) source.Options {
 // was far ahead. Were it believed, no certificate would do until somebody comes and corrects it.
 func (f *flipside) absurd(t time.Time) bool {
 	const lifetime = 20 // years that this very program may be in use
-	return !f.Built.IsZero() && t.After(f.Built.AddDate(lifetime, 0, 0))
+	return !f.built.IsZero() && t.After(f.built.AddDate(lifetime, 0, 0))
 }
 
 // again repeats an install that found the file exchanged on the server before the device began to
