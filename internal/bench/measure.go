@@ -112,16 +112,6 @@ func (r *rig) contenders(target, compression string) []contender {
 
 var unpacker = map[string]string{"none": "cat", "gzip": "gzip -dc", "lzma": "xz -dc", "zstd": "zstd -dcq"}
 
-func (r *rig) others(compression string) []contender {
-	var all []contender
-	for _, p := range r.peers {
-		if c, ok := p.contender(compression); ok {
-			all = append(all, c)
-		}
-	}
-	return all
-}
-
 func command(name string, args ...string) func(context.Context) *exec.Cmd {
 	return func(ctx context.Context) *exec.Cmd { return exec.CommandContext(ctx, name, args...) }
 }

@@ -20,7 +20,7 @@ type rig struct {
 	loopA, loopB string
 	sandbox      string
 	self         string
-	peers        []peer
+	present      []peer
 }
 
 // beyond is how much larger than the image the slots are: a tar archive with the image has to fit.
@@ -46,9 +46,9 @@ func newRig(ctx context.Context, o options, m material) (_ *rig, err error) {
 		return r, err
 	}
 	if o.peers {
-		r.peers = r.findPeers(ctx)
+		err = r.preparePeers(ctx)
 	}
-	return r, nil
+	return r, err
 }
 
 // loop makes a loop device with a file that has all its room already.
@@ -82,11 +82,6 @@ func (r *rig) device(ctx context.Context) error {
 }
 
 func (r *rig) close() {
-	for _, p := range r.peers {
-		if p.close != nil {
-			p.close()
-		}
-	}
 	for _, loop := range []string{r.loopA, r.loopB} {
 		if loop == "" {
 			continue
