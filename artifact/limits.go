@@ -29,10 +29,10 @@ const (
 
 // The read-ahead between unpacking, hashing and the caller.
 const (
-	blockSize  = 1 << 20  // large enough to hand over rarely, small enough for the caches
-	smallBlock = 64 << 10 // for files that are smaller than that
-	blocks     = 4        // one each being unpacked, hashed and used, and one to spare
-	readBuffer = 64 << 10 // between the source and those who read in small pieces
+	blockSize  = 256 << 10 // large enough to hand over rarely, small enough for the caches
+	smallBlock = 64 << 10  // for files that are smaller than that
+	blocks     = 4         // one each being unpacked, hashed and used, and one to spare
+	readBuffer = 64 << 10  // between the source and those who read in small pieces
 )
 
 // epoch is the time of everything that Write writes: the same Spec gives the same bytes.

@@ -85,11 +85,18 @@ func fill(p []uint16) {
 func (l *lzma) decode(n, limit int) (int, error) {
 	done := 0
 	for done < n {
+		literals, match := l.literalRun(n - done)
+		done += literals
 		pos := uint32(l.total) & (1<<l.pb - 1)
-		if l.bit(&l.isMatch[l.state][pos]) == 0 {
-			l.literal()
-			done++
-			continue
+		if !match {
+			if done == n {
+				break
+			}
+			if l.bit(&l.isMatch[l.state][pos]) == 0 {
+				l.literal()
+				done++
+				continue
+			}
 		}
 		length := l.match(pos)
 		if done += length; done > limit || !l.repeat(l.reps[0], length) {

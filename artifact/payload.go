@@ -50,8 +50,8 @@ type File struct {
 	ended bool
 }
 
-// Read returns io.EOF only if size and checksum were right. The last MiB of a file, or all of a
-// smaller one, is handed out only after that. When there is an error, nothing more is handed out.
+// Read returns io.EOF only if size and checksum were right. The last 256 KiB of a file, or all of
+// a smaller one, are handed out only after that. When there is an error, nothing more is handed out.
 func (f *File) Read(b []byte) (int, error) {
 	if err := f.fill(); err != nil {
 		return 0, err
@@ -61,7 +61,7 @@ func (f *File) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// WriteTo hands the rest of the content to w in pieces of 1 MiB (the last one may be shorter),
+// WriteTo hands the rest of the content to w in pieces of 256 KiB (the last one may be shorter),
 // without copying. Its promises are those of Read. w must not keep what it is given.
 func (f *File) WriteTo(w io.Writer) (int64, error) {
 	for total := int64(0); ; {

@@ -1,7 +1,5 @@
 package artifact
 
-import "math/bits"
-
 // rangeDecoder decodes the bits of an LZMA chunk from memory. Each bit is decoded with a
 // probability, in units of 1/2048 that it is zero, which learns from it.
 //
@@ -69,6 +67,17 @@ func (d *rangeDecoder) bit(p *uint16) uint32 {
 	return 1
 }
 
+// branchless decodes one bit, after normalize, and puts it behind m. Which way a bit goes no processor
+// can foresee; this costs the same both ways.
+func branchless(p *uint16, m, rng, code uint32) (uint32, uint32, uint32) {
+	prob := uint32(*p)
+	bound := rng >> probBits * prob
+	rest := uint64(code) - uint64(bound)
+	zero := uint32(rest >> 32) // all ones if the bit is zero
+	*p = uint16(int32(prob) - (int32(prob)+int32(zero)&(1<<probMove-1-1<<probBits))>>probMove)
+	return m<<1 + 1 + zero, bound&zero + (rng-bound)&^zero, uint32(rest) + bound&zero
+}
+
 // tree decodes a number bit by bit, the highest first: probs[1] is for the first bit, and each
 // other one for the bits before it with a one in front. What it returns has that one in front too.
 // Most bits are decoded here; on copies of the fields, which stay in registers.
@@ -80,19 +89,7 @@ func (d *rangeDecoder) tree(probs []uint16, end uint32) uint32 {
 			rng <<= 8
 			code = code<<8 | d.next()
 		}
-		p := &probs[m]
-		prob := uint32(*p)
-		bound := rng >> probBits * prob
-		if code < bound {
-			rng = bound
-			*p = uint16(prob + (1<<probBits-prob)>>probMove)
-			m <<= 1
-		} else {
-			rng -= bound
-			code -= bound
-			*p = uint16(prob - prob>>probMove)
-			m = m<<1 | 1
-		}
+		m, rng, code = branchless(&probs[m], m, rng, code)
 	}
 	d.rng, d.code = rng, code
 	return m
@@ -101,18 +98,19 @@ func (d *rangeDecoder) tree(probs []uint16, end uint32) uint32 {
 // matched decodes a literal where there was none expected: with probabilities that depend on the
 // byte which stands where the last match would have gone on.
 func (d *rangeDecoder) matched(probs []uint16, match uint32) byte {
+	rng, code := d.rng, d.code
 	m, offset := uint32(1), uint32(0x100)
 	for m < 0x100 {
+		if rng < rangeTop {
+			rng <<= 8
+			code = code<<8 | d.next()
+		}
 		match <<= 1
 		side := match & offset
-		b := d.bit(&probs[offset+side+m])
-		m = m<<1 | b
-		if b == 0 {
-			offset &^= match
-		} else {
-			offset &= match
-		}
+		m, rng, code = branchless(&probs[offset+side+m], m, rng, code)
+		offset &= match ^ (m&1 - 1) // for a one what match has, for a zero what it has not
 	}
+	d.rng, d.code = rng, code
 	return byte(m)
 }
 
@@ -130,13 +128,18 @@ func (d *rangeDecoder) reverse(probs []uint16, n uint32) uint32 {
 // direct decodes n bits that are as often zero as one: without a branch, which a processor could not
 // foresee.
 func (d *rangeDecoder) direct(n uint32) uint32 {
-	v := uint32(0)
+	rng, code, v := d.rng, d.code, uint32(0)
 	for range n {
-		d.normalize()
-		d.rng >>= 1
-		left, less := bits.Sub32(d.code, d.rng, 0)
-		d.code = d.code&-less | left&^-less
-		v = v<<1 | (1 - less)
+		if rng < rangeTop {
+			rng <<= 8
+			code = code<<8 | d.next()
+		}
+		rng >>= 1
+		rest := uint64(code) - uint64(rng)
+		zero := uint32(rest >> 32) // all ones if the bit is zero
+		code = uint32(rest) + rng&zero
+		v = v<<1 + 1 + zero
 	}
+	d.rng, d.code = rng, code
 	return v
 }

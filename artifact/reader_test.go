@@ -154,7 +154,7 @@ func TestWriteToPieces(t *testing.T) {
 	if n, err := f.WriteTo(&sizes); n != f.Size || err != nil {
 		t.Fatalf("WriteTo = %d, %v", n, err)
 	}
-	if len(sizes) != 48 || slices.Min(sizes) != 1<<20 {
+	if len(sizes) != 4*48 || slices.Min(sizes) != 256<<10 {
 		t.Errorf("%d pieces, the smallest of %d bytes", len(sizes), slices.Min(sizes))
 	}
 	if n, err := f.Read(make([]byte, 1)); n != 0 || err != io.EOF {
@@ -245,8 +245,8 @@ func TestNothingAfterAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	n, err := io.Copy(io.Discard, f)
-	if n != 4<<20 || !errors.Is(err, artifact.ErrChecksum) {
-		t.Errorf("%d bytes, %v; want all but the last MiB and a wrong checksum", n, err)
+	if n != 5<<20-256<<10 || !errors.Is(err, artifact.ErrChecksum) {
+		t.Errorf("%d bytes, %v; want all but the last 256 KiB and a wrong checksum", n, err)
 	}
 	for range 2 {
 		if n, err := f.Read(make([]byte, 10)); n != 0 || !errors.Is(err, artifact.ErrChecksum) {

@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"bootenv/internal/ubootenv":    {},
 	"bootenv/internal/grubenv":     {},
 	"internal/atomicfile":          {"internal/disk"},
+	"internal/bench":               {"artifact"},
 	"internal/cmdline":             {},
 	"internal/demo":                {"internal/sandbox"},
 	"internal/deployment":          {"artifact", "internal/atomicfile", "internal/disk"},

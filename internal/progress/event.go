@@ -37,6 +37,7 @@ type Event struct {
 	In      int64  `json:"in,omitempty"`      // bytes taken from the source, compressed
 	Written int64  `json:"written,omitempty"` // bytes written to the medium
 	Skipped int64  `json:"skipped,omitempty"` // bytes that were there already
+	Zeroed  int64  `json:"zeroed,omitempty"`  // bytes that the medium made zero by itself
 	Text    string `json:"text,omitempty"`
 	From    string `json:"from,omitempty"` // the script or module that printed Text
 }

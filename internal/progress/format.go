@@ -70,8 +70,11 @@ func (t *tracker) summary() string {
 	var bytes int64
 	var what string
 	switch {
-	case t.written > 0 || t.skipped > 0:
-		bytes, what = t.written+t.skipped, fmt.Sprintf(": %s written, %s skipped", size(t.written), size(t.skipped))
+	case t.written > 0 || t.skipped > 0 || t.zeroed > 0:
+		bytes, what = t.written+t.skipped+t.zeroed, fmt.Sprintf(": %s written, %s skipped", size(t.written), size(t.skipped))
+		if t.zeroed > 0 {
+			what += fmt.Sprintf(", %s zeroed", size(t.zeroed))
+		}
 	case t.moved > 0:
 		bytes, what = t.moved, ": "+size(t.moved)
 	}

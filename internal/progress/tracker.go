@@ -47,6 +47,7 @@ type tracker struct {
 	best             int      // the highest percentage shown: it never goes back
 	began, ended     time.Time
 	written, skipped int64
+	zeroed           int64
 	moved            int64 // payload bytes of the download
 }
 
@@ -55,6 +56,7 @@ func (t *tracker) apply(ev Event, now time.Time) {
 		t.began = now
 	}
 	t.written, t.skipped = max(t.written, ev.Written), max(t.skipped, ev.Skipped)
+	t.zeroed = max(t.zeroed, ev.Zeroed)
 	switch ev.Kind {
 	case Begin:
 		t.begin(ev, now)

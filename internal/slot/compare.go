@@ -37,6 +37,49 @@ func (c *comparing) learn(same bool) {
 	}
 }
 
+const (
+	// compareUnit is what file systems change at a time.
+	compareUnit = 4 << 10
+	// maxPieces of a block are written one by one; where there are more, one write takes less time.
+	maxPieces = 32
+)
+
+// differences are where two blocks differ.
+type differences struct {
+	pieces [maxPieces]piece
+	n      int
+	same   int64 // bytes outside the pieces
+}
+
+type piece struct{ from, to int64 }
+
+// find compares unit by unit. If there are too many pieces, or hardly anything is equal, it finds
+// that nothing is.
+func (d *differences) find(old, new []byte, unit int64) {
+	size := int64(len(new))
+	d.same = size
+	for from := int64(0); from < size; from += unit {
+		to := min(from+unit, size)
+		if bytes.Equal(old[from:to], new[from:to]) {
+			continue
+		}
+		d.same -= to - from
+		switch {
+		case d.n > 0 && d.pieces[d.n-1].to == from:
+			d.pieces[d.n-1].to = to
+			continue
+		case d.n == maxPieces:
+			d.same = 0
+			return
+		}
+		d.pieces[d.n] = piece{from, to}
+		d.n++
+	}
+	if d.same < size/8 {
+		d.same = 0
+	}
+}
+
 // isZero compares b with itself, one byte on: as fast as memory, and soon over for other data.
 func isZero(b []byte) bool {
 	return len(b) == 0 || b[0] == 0 && bytes.Equal(b[1:], b[:len(b)-1])

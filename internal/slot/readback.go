@@ -21,17 +21,7 @@ func (t *Target) ReadBack(ctx context.Context, sum [sha256.Size]byte) error {
 	if t.size == 0 {
 		return fmt.Errorf("reading back %s: nothing was written", t.slot)
 	}
-	t.dropCache()
-	t.access.Sink.Emit(progress.Event{Kind: progress.Begin, Phase: progress.ReadBack, Total: t.size})
-	r := &reading{Target: t, hash: sha256.New(), differs: -1}
-	if err := r.run(ctx); err != nil {
-		return fmt.Errorf("reading back %s: %w", t.slot, err)
-	}
-	if [sha256.Size]byte(r.hash.Sum(nil)) != sum {
-		return fmt.Errorf("reading back %s: %w: %s", t.slot, ErrReadBack, r.where())
-	}
-	t.access.Sink.Emit(progress.Event{Kind: progress.End, Phase: progress.ReadBack, Done: t.size, Total: t.size})
-	return nil
+	return t.newReading().finish(ctx, sum)
 }
 
 // dropCache makes the next reads come from the medium.
@@ -46,39 +36,66 @@ func (t *Target) dropCache() {
 	}
 }
 
-// reading is one ReadBack: one block is read while the one before is hashed.
+// reading is one pass over what was written: one block is read while the one before is hashed.
 type reading struct {
 	*Target
 	hash    hash.Hash
+	done    int64 // bytes read and hashed
 	differs int64 // first block that is not what was written, -1 if none is
 	last    int64 // last such block
 }
 
-func (r *reading) run(ctx context.Context) (err error) {
-	full := make(chan block, blocks)
-	free := make(chan []byte, blocks)
-	for i := range blocks {
-		free <- r.buf.block(i)
+func (t *Target) newReading() *reading {
+	return &reading{Target: t, hash: sha256.New(), differs: -1}
+}
+
+// finish reads what was not read yet, and decides.
+func (r *reading) finish(ctx context.Context, sum [sha256.Size]byte) error {
+	r.dropCache()
+	behind := r.done / blockBytes
+	r.access.Sink.Emit(progress.Event{Kind: progress.Begin, Phase: progress.ReadBack, Total: r.size})
+	err := r.run(ctx, r.size, r.buf.all(), r.tell)
+	if err == nil {
+		err = r.again(ctx, behind)
+	}
+	if err != nil {
+		return fmt.Errorf("reading back %s: %w", r.slot, err)
+	}
+	if r.differs >= 0 || [sha256.Size]byte(r.hash.Sum(nil)) != sum {
+		return fmt.Errorf("reading back %s: %w: %s", r.slot, ErrReadBack, r.where())
+	}
+	r.access.Sink.Emit(progress.Event{Kind: progress.End, Phase: progress.ReadBack, Done: r.size, Total: r.size})
+	return nil
+}
+
+// run reads on up to end, a whole number of blocks or the image's size.
+func (r *reading) run(ctx context.Context, end int64, buffers [][]byte, tell func()) (err error) {
+	full := make(chan block, len(buffers))
+	free := make(chan []byte, len(buffers))
+	for _, b := range buffers {
+		free <- b
 	}
 	go func() {
 		defer close(full) // the loop below waits for it
-		err = r.fill(ctx, full, free)
+		err = r.fill(ctx, r.done, end, full, free)
 	}()
 	for b := range full {
 		r.check(b)
+		r.done = b.index*blockBytes + int64(len(b.data))
 		free <- b.data[:blockBytes]
+		tell()
 	}
 	return err
 }
 
-// fill reads the blocks in order.
-func (r *reading) fill(ctx context.Context, full chan<- block, free <-chan []byte) error {
-	for at := int64(0); at < r.size; at += blockBytes {
+// fill reads the blocks from at to end in order.
+func (r *reading) fill(ctx context.Context, at, end int64, full chan<- block, free <-chan []byte) error {
+	for ; at < end; at += blockBytes {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		buf := <-free
-		n := int(min(blockBytes, r.size-at))
+		n := int(min(blockBytes, end-at))
 		got, err := r.file.ReadAt(buf[:r.sectors(n)], at)
 		if got < n {
 			if err == nil || errors.Is(err, io.EOF) {
@@ -97,13 +114,19 @@ func (r *reading) check(b block) {
 	}
 	r.hash.Write(b.data)
 	if crc32.Checksum(b.data, castagnoli) != r.sums[b.index] {
-		if r.differs < 0 {
-			r.differs = b.index
-		}
-		r.last = b.index
+		r.wrong(b.index)
 	}
-	r.access.Sink.Emit(progress.Event{Kind: progress.Advance, Phase: progress.ReadBack,
-		Done: b.index*blockBytes + int64(len(b.data)), Total: r.size})
+}
+
+func (r *reading) wrong(index int64) {
+	if r.differs < 0 {
+		r.differs = index
+	}
+	r.differs, r.last = min(r.differs, index), max(r.last, index)
+}
+
+func (r *reading) tell() {
+	r.access.Sink.Emit(progress.Event{Kind: progress.Advance, Phase: progress.ReadBack, Done: r.done, Total: r.size})
 }
 
 // where says which part of the slot is wrong.

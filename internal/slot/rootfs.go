@@ -244,16 +244,15 @@ func (r *Rootfs) write(ctx context.Context, target Slot, p *artifact.Payload, f 
 			err = fmt.Errorf("closing %s: %w", target, cerr)
 		}
 	}()
-	if _, err := t.Write(ctx, f, f.Size); err != nil {
+	if r.c.ReadBack {
+		_, err = t.WriteAndReadBack(ctx, f, f.Size, f.SHA256)
+	} else {
+		_, err = t.Write(ctx, f, f.Size)
+	}
+	if err != nil {
 		return err
 	}
-	if err := lastFile(p); err != nil {
-		return err
-	}
-	if !r.c.ReadBack {
-		return nil
-	}
-	return t.ReadBack(ctx, f.SHA256)
+	return lastFile(p)
 }
 
 // Install selects the slot on trial, if nothing has changed since Prepare.

@@ -53,6 +53,16 @@ func (c Config) readOnly(n Number) (bool, error) {
 	return ro != 0, err
 }
 
+// zeroes reports whether a block device makes zeros without being sent them. A partition's queue is
+// its disk's.
+func (c Config) zeroes(n Number) bool {
+	if disk, ok := c.disk(n); ok {
+		n = disk
+	}
+	most, err := readInt(filepath.Join(c.blockDir(n), "queue/write_zeroes_max_bytes"))
+	return err == nil && most > 0
+}
+
 // uevent is a device's properties: DEVNAME, PARTNAME, …
 func (c Config) uevent(n Number) map[string]string {
 	data, err := os.ReadFile(filepath.Join(c.blockDir(n), "uevent"))

@@ -21,6 +21,9 @@ type Access struct {
 	// UpdateVolume announces to the kernel that size bytes are going to replace what is in the
 	// UBI volume f; nil is the ioctl UBI_IOCVOLUP.
 	UpdateVolume func(f disk.File, size int64) error
+	// Zero makes n bytes of the block device f zero from at on, both in whole sectors; nil is the
+	// ioctl BLKZEROOUT. It is only asked of devices that sysfs says can do it without being sent zeros.
+	Zero func(f disk.File, at, n int64) error
 }
 
 // Target is an inactive slot, open, and exclusively ours until Close: nobody can mount it.
@@ -33,8 +36,9 @@ type Target struct {
 	direct bool // past the page cache
 	sector int  // the unit in which direct access reads and writes
 
-	size int64    // of the image, once there is one
-	sums []uint32 // CRC-32C of its blocks, to say where it differs
+	size    int64    // of the image, once there is one
+	sums    []uint32 // CRC-32C of its blocks, to say where it differs
+	samples []uint32 // and of the beginning of each
 }
 
 // Open opens s for writing. It never creates anything, and refuses what the kernel says is in use.
@@ -47,6 +51,9 @@ func Open(a Access, s Slot) (*Target, error) {
 	}
 	if a.UpdateVolume == nil {
 		a.UpdateVolume = updateVolume
+	}
+	if a.Zero == nil {
+		a.Zero = zeroOut
 	}
 	t := &Target{slot: s, access: a, sector: sectorSize}
 	if err := t.open(); err != nil {
@@ -133,6 +140,12 @@ func (t *Target) takesDirect() bool {
 // cached reports whether the page cache is between us and the medium.
 func (t *Target) cached() bool { return !t.direct && t.slot.Kind != Volume }
 
+// zeroes reports whether the device makes zeros by itself. The kernel asks it for them in a way that
+// it has to read back as zeros.
+func (t *Target) zeroes() bool {
+	return t.slot.Kind == Block && t.access.Config.zeroes(t.slot.node.Rdev)
+}
+
 // fits refuses an image that is larger than the slot, or that is none.
 func (t *Target) fits(size int64) error {
 	switch {
@@ -156,4 +169,8 @@ func bytesText(n int64) string {
 // volume counts as damaged, also after a power cut.
 func updateVolume(f disk.File, size int64) error {
 	return ioctlInt64(f.Fd(), unix.UBI_IOCVOLUP, size)
+}
+
+func zeroOut(f disk.File, at, n int64) error {
+	return ioctlInt64s(f.Fd(), unix.BLKZEROOUT, [2]int64{at, n})
 }

@@ -1,49 +1,52 @@
 package slot
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"sync"
 
 	"flipside/internal/progress"
 )
 
-// Stats say what became of an image's bytes. Written and Skipped add up to its size.
+// Stats say what became of an image's bytes. All three together are its size.
 type Stats struct {
 	Written int64 // bytes written
 	Skipped int64 // bytes that were there already
-	Zeroed  int64 // of Written: bytes in blocks of nothing but zeros
+	Zeroed  int64 // bytes that the device made zero by itself
 }
 
 // Write writes an image of size bytes from src to the beginning of the slot. When it returns nil,
 // src came to its end without an error, and every byte is on the medium. After an error, or a
 // power cut, the slot holds a mixture of old and new.
 //
-// There is no copy on the way: src decodes into one of a few blocks while earlier ones are
-// written, past the page cache where the device allows it. Where it does not, the page cache is
-// written back in windows, so that progress is what the medium has, and a cancelled write has
-// little left to do. Blocks that the slot holds already are not written again, which spares flash
-// and makes the second attempt fast; comparing ends by itself where nothing matches.
+// src decodes into one of a few blocks while earlier ones are written, past the page cache where
+// the device allows it. Where it does not, the page cache is written back in windows, so that
+// progress is what the medium has, and a cancelled write has little left to do. What the slot holds
+// already is not written again, which spares flash and makes the second attempt fast; comparing ends
+// by itself where nothing matches. Zeros are left to devices that can make them by themselves.
 //
 // Write emits Download, whose Done counts bytes that are on the medium as far as the kernel tells,
 // and then Sync.
 func (t *Target) Write(ctx context.Context, src io.Reader, size int64) (Stats, error) {
+	return t.write(ctx, src, size, nil)
+}
+
+// write is Write; follow, if there is one, runs beside it, and ends when all blocks are written.
+func (t *Target) write(ctx context.Context, src io.Reader, size int64, follow follower) (Stats, error) {
 	if err := t.fits(size); err != nil {
 		return Stats{}, err
 	}
-	t.size, t.sums = size, make([]uint32, blockCount(size))
+	t.size, t.sums, t.samples = size, make([]uint32, blockCount(size)), make([]uint32, blockCount(size))
 	t.access.Sink.Emit(progress.Event{Kind: progress.Begin, Phase: progress.Download, Total: size})
-	w := &writing{Target: t}
+	w := &writing{Target: t, follow: follow, unit: max(compareUnit, int64(t.sector)), zeroing: t.zeroes()}
 	t.dropCache() // it may hold pages that an earlier write could not bring to the medium
 	if err := w.run(ctx, src); err != nil {
 		return w.stats, err
 	}
 	t.access.Sink.Emit(progress.Event{Kind: progress.End, Phase: progress.Download, Done: size, Total: size,
-		Written: w.stats.Written, Skipped: w.stats.Skipped})
+		Written: w.stats.Written, Skipped: w.stats.Skipped, Zeroed: w.stats.Zeroed})
 	return w.stats, t.sync()
 }
 
@@ -65,8 +68,10 @@ func (t *Target) sync() error {
 type writing struct {
 	*Target
 
-	full chan block    // filled, in order
-	free chan struct{} // one for each buffer that may be filled
+	full   chan block    // filled, in order
+	free   chan struct{} // one for each buffer that may be filled
+	follow follower      // nil if nobody reads behind the writers
+	unit   int64         // bytes that are compared, and written, together
 
 	mu      sync.Mutex   // guards what follows, and keeps progress in order
 	done    [blocks]bool // of the blocks from low on
@@ -74,7 +79,10 @@ type writing struct {
 	stats   Stats
 	data    comparing // whether to compare blocks
 	zeros   comparing // and blocks of zeros, which succeed and fail for other reasons
+	zeroing bool      // the device makes zeros by itself
 	windows windows   // write-back, if the page cache is used
+
+	moved chan int64 // to the follower: all blocks below are written
 }
 
 type block struct {
@@ -95,7 +103,16 @@ func (w *writing) run(parent context.Context, src io.Reader) error {
 	if err := w.announce(); err != nil {
 		return err
 	}
-	var wg sync.WaitGroup
+	var wg, behind sync.WaitGroup
+	moved := make(chan int64, 1)
+	if w.follow != nil {
+		w.moved = moved
+		behind.Go(func() {
+			if err := w.follow(ctx, moved); err != nil {
+				cancel(err)
+			}
+		})
+	}
 	for i := range w.writers() {
 		wg.Go(func() {
 			if err := w.empty(ctx, w.buf.scratch(i)); err != nil {
@@ -108,6 +125,8 @@ func (w *writing) run(parent context.Context, src io.Reader) error {
 	}
 	close(w.full)
 	wg.Wait()
+	close(moved)
+	behind.Wait()
 	if ctx.Err() == nil {
 		return w.finish()
 	}
@@ -189,71 +208,6 @@ func (w *writing) empty(ctx context.Context, scratch []byte) error {
 	return nil
 }
 
-// put brings one block to the medium, unless it is there.
-func (w *writing) put(b block, scratch []byte) error {
-	w.sums[b.index] = crc32.Checksum(b.data, castagnoli)
-	zero := isZero(b.data)
-	if w.worth(zero) {
-		same := w.holds(b, scratch)
-		w.learn(zero, same)
-		if same {
-			return w.finished(b, Stats{Skipped: int64(len(b.data))})
-		}
-	}
-	if err := w.store(b, scratch); err != nil {
-		return err
-	}
-	s := Stats{Written: int64(len(b.data))}
-	if zero {
-		s.Zeroed = s.Written
-	}
-	return w.finished(b, s)
-}
-
-// holds reports whether the slot has the block already. That it cannot be read means no: writing
-// is what makes a flash controller replace a bad sector.
-func (w *writing) holds(b block, scratch []byte) bool {
-	old := scratch[:w.sectors(len(b.data))]
-	n, err := w.file.ReadAt(old, b.index*blockBytes)
-	if err != nil && !errors.Is(err, io.EOF) || n < len(b.data) {
-		return false
-	}
-	return bytes.Equal(old[:len(b.data)], b.data)
-}
-
-func (w *writing) store(b block, scratch []byte) error {
-	if w.slot.Kind == Volume {
-		_, err := w.file.Write(b.data)
-		return err
-	}
-	at := b.index * blockBytes
-	data := b.data
-	if n := w.sectors(len(data)); n > len(data) {
-		data = w.pad(data[:n], len(data), at, scratch)
-	}
-	_, err := w.file.WriteAt(data, at)
-	return err
-}
-
-// sectors rounds n up to what direct access needs. It never reaches beyond the slot, which has a
-// whole number of sectors.
-func (t *Target) sectors(n int) int {
-	if !t.direct {
-		return n
-	}
-	return (n + t.sector - 1) / t.sector * t.sector
-}
-
-// pad fills data from n on with what the slot has there, as far as it can be read.
-func (w *writing) pad(data []byte, n int, at int64, scratch []byte) []byte {
-	first := n / w.sector * w.sector
-	old := scratch[:len(data)-first]
-	clear(old)
-	_, _ = w.file.ReadAt(old, at+int64(first)) // zeros behind the image are as good
-	copy(data[n:], old[n-first:])
-	return data
-}
-
 // finished notes that a block is done, and tells how far all are.
 func (w *writing) finished(b block, s Stats) error {
 	w.mu.Lock()
@@ -278,7 +232,21 @@ func (w *writing) finished(b block, s Stats) error {
 		}
 	}
 	w.tell(safe)
+	w.pass(w.low)
 	return nil
+}
+
+// pass tells the follower how many blocks are written. It waits for nobody: what the follower has not
+// looked at yet is out of date.
+func (w *writing) pass(low int64) {
+	if w.moved == nil {
+		return
+	}
+	select {
+	case <-w.moved:
+	default:
+	}
+	w.moved <- low // has room: only we send, one at a time
 }
 
 // finish brings what is left in the page cache to the medium.
@@ -295,24 +263,5 @@ func (w *writing) finish() error {
 
 func (w *writing) tell(safe int64) {
 	w.access.Sink.Emit(progress.Event{Kind: progress.Advance, Phase: progress.Download, Done: safe, Total: w.size,
-		Written: w.stats.Written, Skipped: w.stats.Skipped})
-}
-
-func (w *writing) worth(zero bool) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.slot.Kind != Volume && w.comparing(zero).worth()
-}
-
-func (w *writing) learn(zero, same bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.comparing(zero).learn(same)
-}
-
-func (w *writing) comparing(zero bool) *comparing {
-	if zero {
-		return &w.zeros
-	}
-	return &w.data
+		Written: w.stats.Written, Skipped: w.stats.Skipped, Zeroed: w.stats.Zeroed})
 }

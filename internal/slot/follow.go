@@ -1,0 +1,82 @@
+package slot
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+)
+
+// follower runs beside the writers: it is told of each block below which all are written, and that
+// there are no more by moved being closed.
+type follower func(ctx context.Context, moved <-chan int64) error
+
+// windowBlocks are read back at a time: so many that flushing a device's cache for them costs little.
+const windowBlocks = 32
+
+// WriteAndReadBack is Write and then ReadBack, of an image whose checksum is sum. Where the page cache
+// is not in the way, reading follows writing by a window: each window is flushed to the medium and then
+// read from it, while the next ones are written.
+//
+// What was right may be spoilt by what is written after it: a medium that is smaller than it says
+// writes its end over its beginning. So in the end a sample of each block that was read early is read
+// again.
+func (t *Target) WriteAndReadBack(ctx context.Context, src io.Reader, size int64, sum [sha256.Size]byte) (Stats, error) {
+	r := t.newReading()
+	var follow follower
+	if t.direct {
+		follow = r.follow
+	}
+	stats, err := t.write(ctx, src, size, follow)
+	if err != nil {
+		return stats, err
+	}
+	return stats, r.finish(ctx, sum)
+}
+
+// follow reads whole windows. What is left at the end is finish's.
+func (r *reading) follow(ctx context.Context, moved <-chan int64) error {
+	buffers := r.buf.behind()
+	for written := range moved {
+		for from := r.done / blockBytes; written-from >= windowBlocks; from += windowBlocks {
+			if err := r.file.Sync(); err != nil {
+				return fmt.Errorf("syncing %s: %w", r.slot, err)
+			}
+			if err := r.run(ctx, (from+windowBlocks)*blockBytes, buffers, func() {}); err != nil {
+				return fmt.Errorf("reading back %s: %w", r.slot, err)
+			}
+			if r.differs >= 0 {
+				return fmt.Errorf("reading back %s: %w: %s", r.slot, ErrReadBack, r.where())
+			}
+		}
+	}
+	return nil
+}
+
+// again reads the samples of the first n blocks.
+func (r *reading) again(ctx context.Context, n int64) error {
+	buf := r.buf.block(0)
+	for i := range n {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		at := i * blockBytes
+		want := sample(buf[:min(blockBytes, r.size-at)])
+		got, err := r.file.ReadAt(buf[:r.sectors(len(want))], at)
+		if got < len(want) {
+			if err == nil || errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return fmt.Errorf("at %s: %w", bytesText(at), err)
+		}
+		if crc32.Checksum(want, castagnoli) != r.samples[i] {
+			r.wrong(i)
+		}
+	}
+	return nil
+}
+
+// sample is the part of a block that is looked at twice.
+func sample(b []byte) []byte { return b[:min(len(b), 4<<10)] }
