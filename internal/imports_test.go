@@ -17,7 +17,7 @@ var mayImport = map[string][]string{
 	"": {"internal/command", "internal/demo"},
 	"internal/command": {"commit", "install", "rollback", "internal/cmdline", "internal/demo", "internal/deployment",
 		"internal/device", "internal/disk", "internal/doctor", "internal/progress", "internal/report", "internal/sandbox", "internal/source"},
-	"install":  {"artifact", "commit", "rollback", "internal/deployment", "internal/device", "internal/payload", "internal/script"},
+	"install":  {"artifact", "commit", "rollback", "internal/deployment", "internal/device", "internal/payload", "internal/progress", "internal/script"},
 	"commit":   {"rollback", "internal/deployment", "internal/device", "internal/script"},
 	"rollback": {"internal/deployment", "internal/device", "internal/script"},
 

@@ -32,7 +32,7 @@ type Stats struct {
 // Write emits Download, whose Done counts bytes that are on the medium as far as the kernel tells,
 // and then Sync.
 func (t *Target) Write(ctx context.Context, src io.Reader, size int64) (Stats, error) {
-	if err := t.fits(size); err != nil {
+	if err := t.slot.Fits(size); err != nil {
 		return Stats{}, err
 	}
 	t.size, t.sums = size, make([]uint32, blockCount(size))
