@@ -15,7 +15,7 @@ import (
 // here.
 var mayImport = map[string][]string{
 	"": {"internal/command", "internal/demo"},
-	"internal/command": {"commit", "install", "rollback", "internal/cmdline", "internal/demo", "internal/deployment",
+	"internal/command": {"commit", "install", "rollback", "internal/choose", "internal/cmdline", "internal/demo", "internal/deployment",
 		"internal/device", "internal/disk", "internal/doctor", "internal/progress", "internal/report", "internal/sandbox", "internal/source"},
 	"install":  {"artifact", "commit", "rollback", "internal/deployment", "internal/device", "internal/payload", "internal/progress", "internal/script"},
 	"commit":   {"rollback", "internal/deployment", "internal/device", "internal/script"},
@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"bootenv/internal/ubootenv":    {},
 	"bootenv/internal/grubenv":     {},
 	"internal/atomicfile":          {"internal/disk"},
+	"internal/choose":              {"artifact", "internal/source"},
 	"internal/cmdline":             {},
 	"internal/demo":                {"internal/sandbox"},
 	"internal/deployment":          {"artifact", "internal/atomicfile", "internal/disk"},
@@ -41,11 +42,11 @@ var mayImport = map[string][]string{
 	"internal/payload/payloadtest": {"artifact", "internal/payload"},
 	"internal/proc":                {},
 	"internal/progress":            {},
-	"internal/report":              {"artifact", "bootenv", "commit", "rollback", "internal/deployment", "internal/device", "internal/module", "internal/payload", "internal/slot", "internal/source"},
+	"internal/report":              {"artifact", "bootenv", "commit", "rollback", "internal/choose", "internal/deployment", "internal/device", "internal/module", "internal/payload", "internal/slot", "internal/source"},
 	"internal/sandbox":             {"bootenv", "bootenv/bootsim", "internal/device", "internal/disk"},
 	"internal/script":              {"artifact", "internal/atomicfile", "internal/disk", "internal/proc", "internal/progress"},
 	"internal/slot":                {"artifact", "bootenv", "internal/disk", "internal/payload", "internal/progress"},
-	"internal/source":              {},
+	"internal/source":              {"internal/disk"},
 	"internal/storytest":           {"artifact", "bootenv/bootsim", "internal/disk"},
 	"internal/webtest":             {},
 }

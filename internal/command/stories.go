@@ -22,7 +22,7 @@ func (f *flipside) stories() []*cli.Command {
 	reboot := &cli.BoolFlag{Name: "reboot-exit-code", Usage: "exit with 4 if the update takes effect with a reboot"}
 	return []*cli.Command{
 		{
-			Name: "install", ArgsUsage: "URI", Usage: "install an artifact from a file, an http(s) URL, or - for standard input",
+			Name: "install", ArgsUsage: "URI", Usage: "install an artifact from a file, a directory, an http(s) URL, usb:, nfs://, or - for standard input",
 			Flags: sourceFlags(reboot, stop,
 				&cli.StringSliceFlag{Name: "key", Usage: "verify the signature with the public key in `FILE` too"},
 				&cli.BoolFlag{Name: "single-pass", Usage: "do not verify a file completely before the first byte is written"},

@@ -19,7 +19,7 @@ const (
 	FirstContact = 10 * time.Second
 )
 
-// Options say how to get at a source. The zero value is fine. All but Stdin concern web servers.
+// Options say how to get at a source. The zero value is fine. All but the last few concern networks.
 type Options struct {
 	// Retries is how many tries in a row may bring nothing new before the download is given up.
 	// 0 means DefaultRetries, but FirstContact as long as the server was never reached; less than 0
@@ -67,6 +67,11 @@ type Options struct {
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Stdin is what "-" reads. nil means os.Stdin. It is not closed.
 	Stdin *os.File
+
+	// Choose chooses a file where the URI names a directory. nil: a directory is no source.
+	Choose Chooser
+	// WaitMedium is how long to wait until a medium that the URI asks for is plugged in.
+	WaitMedium time.Duration
 
 	insist bool // Retries were asked for
 }
