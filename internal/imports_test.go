@@ -38,6 +38,7 @@ var mayImport = map[string][]string{
 	"internal/disk":                {},
 	"internal/menderstore":         {},
 	"internal/module":              {"artifact", "internal/atomicfile", "internal/disk", "internal/payload", "internal/proc", "internal/progress"},
+	"internal/nfs":                 {},
 	"internal/payload":             {"artifact"},
 	"internal/payload/payloadtest": {"artifact", "internal/payload"},
 	"internal/proc":                {},
@@ -46,7 +47,7 @@ var mayImport = map[string][]string{
 	"internal/sandbox":             {"bootenv", "bootenv/bootsim", "internal/device", "internal/disk"},
 	"internal/script":              {"artifact", "internal/atomicfile", "internal/disk", "internal/proc", "internal/progress"},
 	"internal/slot":                {"artifact", "bootenv", "internal/disk", "internal/payload", "internal/progress"},
-	"internal/source":              {"internal/disk"},
+	"internal/source":              {"internal/disk", "internal/nfs"},
 	"internal/storytest":           {"artifact", "bootenv/bootsim", "internal/disk"},
 	"internal/webtest":             {},
 }

@@ -74,6 +74,7 @@ type Options struct {
 	WaitMedium time.Duration
 
 	insist bool // Retries were asked for
+	dials  bool // Dial was given
 }
 
 func (o Options) withDefaults() Options {
@@ -105,6 +106,7 @@ func (o Options) withDefaults() Options {
 	if o.Backoff == nil {
 		o.Backoff = backoff
 	}
+	o.dials = o.Dial != nil
 	if o.Dial == nil {
 		o.Dial = new(net.Dialer).DialContext
 	}

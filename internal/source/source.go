@@ -51,6 +51,7 @@ func openers() map[string]opener {
 		"file":  openFileURL,
 		"http":  openHTTP,
 		"https": openHTTP,
+		"nfs":   openNFS,
 	}
 }
 
