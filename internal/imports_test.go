@@ -47,9 +47,10 @@ var mayImport = map[string][]string{
 	"internal/sandbox":             {"bootenv", "bootenv/bootsim", "internal/device", "internal/disk"},
 	"internal/script":              {"artifact", "internal/atomicfile", "internal/disk", "internal/proc", "internal/progress"},
 	"internal/slot":                {"artifact", "bootenv", "internal/disk", "internal/payload", "internal/progress"},
-	"internal/source":              {"internal/disk", "internal/nfs"},
+	"internal/source":              {"internal/disk", "internal/nfs", "internal/usb"},
 	"internal/storytest":           {"artifact", "bootenv/bootsim", "internal/disk"},
 	"internal/webtest":             {},
+	"internal/usb":                 {"internal/disk"},
 }
 
 // onlyHere are third-party packages that stay behind one door.

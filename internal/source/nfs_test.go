@@ -103,7 +103,10 @@ func TestNFSEnds(t *testing.T) {
 			s.steps = []readStep{readProperly, func(s *nfsShare, _ uint64, _ uint32, _ <-chan struct{}) []byte { s.mtime++; return nil }}
 		}, nfsURI, "was exchanged during the download", "", time.Minute, false},
 		"shorter now": {func(s *nfsShare) {
-			s.steps = []readStep{readProperly, func(s *nfsShare, _ uint64, _ uint32, _ <-chan struct{}) []byte { s.data = s.data[:1<<20+10]; return nil }}
+			s.steps = []readStep{readProperly, func(s *nfsShare, _ uint64, _ uint32, _ <-chan struct{}) []byte {
+				s.data = s.data[:1<<20+10]
+				return nil
+			}}
 		}, nfsURI, "was exchanged during the download", "", time.Minute, false},
 		"silent for ever":   {func(s *nfsShare) { s.steps = many(isSilent) }, nfsURI, "the server did not answer in time; given up after 11 tries", "", 30 * time.Minute, true},
 		"hangs up for ever": {func(s *nfsShare) { s.steps = append(many(hangsUp)[:0], many(hangsUp)...) }, nfsURI, "connection lost; given up after 11 tries", "", 30 * time.Minute, true},

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"time"
+
+	"flipside/internal/usb"
 )
 
 // Limits that hold where Options do not say otherwise.
@@ -72,6 +74,8 @@ type Options struct {
 	Choose Chooser
 	// WaitMedium is how long to wait until a medium that the URI asks for is plugged in.
 	WaitMedium time.Duration
+	// USB is where the kernel shows its USB disks.
+	USB usb.System
 
 	insist bool // Retries were asked for
 	dials  bool // Dial was given
