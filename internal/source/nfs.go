@@ -259,13 +259,13 @@ func explainNFS(err error, o Options) *failure {
 	case errors.As(err, &rpc):
 		return &failure{text: err.Error(), err: err, hint: "?vers=3 or ?vers=4 behind the path asks for one version of NFS; does the server offer it?"}
 	case errors.As(err, &status) && status.Denied():
-		return &failure{text: err.Error(), err: err, retry: true, early: true, hint: "export it to the address of this device on the server (exports: ro, insecure unless flipside runs as root)"}
+		return &failure{text: err.Error(), err: err, retry: true, wrong: true, hint: "export it to the address of this device on the server (exports: ro, insecure unless flipside runs as root)"}
 	case errors.As(err, &status) && status.Temporary():
 		return &failure{text: err.Error(), err: err, retry: true, hint: "look at the server"}
 	case errors.As(err, &status):
-		return &failure{text: err.Error(), err: err, retry: true, early: true, hint: "check the path: first what the server exports, then what is below it"}
+		return &failure{text: err.Error(), err: err, retry: true, wrong: true, hint: "check the path: first what the server exports, then what is below it"}
 	case errors.Is(err, nfs.ErrGarbage):
-		return &failure{text: err.Error(), err: err, retry: true, early: true, hint: "is it an NFS server, and is the port right?"}
+		return &failure{text: err.Error(), err: err, retry: true, wrong: true, hint: "is it an NFS server, and is the port right?"}
 	}
 	return explain(err, o.now())
 }

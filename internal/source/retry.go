@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 )
 
 // retries decides, for a source on a network, whether a failure is worth another try. It counts
@@ -21,10 +22,11 @@ type retries struct {
 	size     int64 // -1: unknown
 	failures int
 	reached  bool // the server gave something at least once
+	begun    time.Time
 }
 
 func newRetries(ctx context.Context, o Options, op, name string) *retries {
-	r := &retries{parent: ctx, o: o, op: op, name: name, size: -1}
+	r := &retries{parent: ctx, o: o, op: op, name: name, size: -1, begun: time.Now()}
 	if o.Timeout > 0 {
 		r.ctx, r.cancel = context.WithTimeout(ctx, o.Timeout)
 	} else {
@@ -42,18 +44,30 @@ func (r *retries) after(f *failure) error {
 		r.failures, r.mark = 0, r.at
 	}
 	r.failures++
+	delay := r.o.Backoff(r.failures)
 	switch {
-	case !f.retry, f.early && !r.reached, r.o.Retries == 0:
+	case !f.retry, r.o.Retries == 0, r.hopeless(f, 0) && r.failures == 1:
 		return f.with(f.text+r.position()).as(r.op, r.name)
+	case r.hopeless(f, delay):
+		f = f.with(fmt.Sprintf("%s; given up after %d tries", f.text, r.failures))
+		f.hint += "; --retries waits longer for a server that is coming up"
+		return f.as(r.op, r.name)
 	case r.failures > r.o.Retries:
 		return f.with(fmt.Sprintf("%s%s; given up after %d tries", f.text, r.position(), r.failures)).as(r.op, r.name)
 	}
-	delay := r.o.Backoff(r.failures)
 	r.o.Notify(fmt.Sprintf("%s%s, trying again in %s", f.text, r.position(), patience(delay)))
 	if sleep(r.ctx, delay) == nil {
 		return nil
 	}
 	return r.over(f)
+}
+
+// hopeless is, for a server that was never reached, as download.hopeless.
+func (r *retries) hopeless(f *failure, delay time.Duration) bool {
+	if r.reached || r.o.insist {
+		return false
+	}
+	return f.wrong || f.early && time.Since(r.begun)+delay > FirstContact
 }
 
 // over is the error if the time is over, with f as the last thing that went wrong.

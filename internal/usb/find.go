@@ -14,8 +14,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -55,8 +55,13 @@ func (v Volume) String() string {
 	return fmt.Sprintf("%s (UUID=%s)", v.Name, v.UUID)
 }
 
-// onBus matches a device's path below a USB host controller.
-var onBus = regexp.MustCompile(`/usb[0-9]+/`)
+// onBus says whether a device's path leads through a USB host controller: /usb1/.
+func onBus(dir string) bool {
+	return slices.ContainsFunc(strings.Split(dir, "/"), func(part string) bool {
+		number, ok := strings.CutPrefix(part, "usb")
+		return ok && number != "" && strings.Trim(number, "0123456789") == ""
+	})
+}
 
 // Volumes are all on the USB bus, by name.
 func (s System) Volumes() ([]Volume, error) {
@@ -73,7 +78,7 @@ func (s System) Volumes() ([]Volume, error) {
 	var all []Volume
 	for _, e := range entries {
 		dir, err := filepath.EvalSymlinks(filepath.Join(class, e.Name()))
-		if err != nil || !onBus.MatchString(strings.TrimPrefix(dir, sys)) {
+		if err != nil || !onBus(strings.TrimPrefix(dir, sys)) {
 			continue // on another bus, or pulled out just now
 		}
 		if v, ok := s.volume(dir, mounts); ok {
@@ -101,11 +106,13 @@ func (s System) volume(dir string, mounts map[string]string) (Volume, bool) {
 		Name: filepath.Base(dir), Device: filepath.Join(or(s.Dev, "/dev"), deviceName(dir)), mounted: mounts[number],
 		Removable: line(filepath.Join(whole, "removable")) == "1" && !runsFrom(whole, mounts),
 	}
-	var major, minor uint32
-	if _, err := fmt.Sscanf(number, "%d:%d", &major, &minor); err != nil {
+	major, minor, _ := strings.Cut(number, ":")
+	hi, err1 := strconv.ParseUint(major, 10, 32)
+	lo, err2 := strconv.ParseUint(minor, 10, 32)
+	if err1 != nil || err2 != nil {
 		return Volume{}, false
 	}
-	v.number = unix.Mkdev(major, minor)
+	v.number = unix.Mkdev(uint32(hi), uint32(lo))
 	v.Err = v.probe()
 	return v, true
 }
