@@ -17,6 +17,8 @@ func be(parts ...any) (b []byte) {
 		switch p := p.(type) {
 		case int:
 			b = binary.BigEndian.AppendUint32(b, uint32(p))
+		case uint32:
+			b = binary.BigEndian.AppendUint32(b, p)
 		case string:
 			b = append(binary.BigEndian.AppendUint32(b, uint32(len(p))), p...)
 			b = append(b, make([]byte, -len(p)&3)...)
@@ -45,7 +47,7 @@ func serve(c net.Conn, raw bool, bodies <-chan []byte) {
 		}
 		if !raw {
 			body = be(call[:4], 1, 0, 0, 0, 0, body)
-			body = be(1<<31|len(body), body)
+			body = be(1<<31|uint32(len(body)), body)
 		}
 		if _, err := c.Write(body); err != nil {
 			return
@@ -67,7 +69,7 @@ func FuzzServer(f *testing.F) {
 	file4 := be(0, "", 4, 22, 0, 15, 0, 10, 0, "handle", 9, 0, 2, 1<<1|1<<4|1<<20, 1<<21, 36, 1, 0, 5, 0, 7, 0, 9, 0)
 	f.Add(4, false, be(0, "", 3, 24, 0, 10, 0, "root", 9, 0, 2, 1<<1|1<<4|1<<20, 1<<21, 36, 2, 0, 5, 0, 7, 0, 9, 0), file4, be(10021))
 	f.Add(4, false, be(10021), []byte{}, be(0, "", 1<<31-1))
-	f.Add(4, true, be(1<<31|4, 0), be(1<<31-1), []byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
+	f.Add(4, true, be(uint32(1<<31|4), 0), be(1<<31-1), []byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
 	f.Add(4, true, make([]byte, 8192), be(16), be(0))
 	f.Fuzz(func(t *testing.T, version int, raw bool, one, two, three []byte) {
 		bodies := make(chan []byte, 3)

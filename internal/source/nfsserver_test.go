@@ -43,12 +43,14 @@ func newNFSShare(t *testing.T, size int, steps ...readStep) *nfsShare {
 	return &nfsShare{t: t, data: data, mtime: 1000, steps: steps, only3: true}
 }
 
-// words is XDR of numbers (int), texts (string) and what is XDR already ([]byte).
+// words is XDR of numbers, texts (string) and what is XDR already ([]byte).
 func words(parts ...any) (b []byte) {
 	for _, p := range parts {
 		switch p := p.(type) {
 		case int:
 			b = binary.BigEndian.AppendUint32(b, uint32(p))
+		case uint32:
+			b = binary.BigEndian.AppendUint32(b, p)
 		case uint64:
 			b = binary.BigEndian.AppendUint64(b, p)
 		case string:
@@ -107,8 +109,8 @@ func (s *nfsShare) serve(c net.Conn) {
 			if reply == nil {
 				return
 			}
-			reply = append(words(int(binary.BigEndian.Uint32(call))), reply...)
-			if _, err := c.Write(append(words(1<<31|len(reply)), reply...)); err != nil {
+			reply = append(words(binary.BigEndian.Uint32(call)), reply...)
+			if _, err := c.Write(append(words(1<<31|uint32(len(reply))), reply...)); err != nil {
 				return
 			}
 		}
