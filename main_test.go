@@ -155,7 +155,7 @@ func TestNoArtifact(t *testing.T) {
 	}
 	s.T = t
 	s.refused("1", "no such file or directory$", "install", "nowhere.mender")
-	s.refused("1", "is a directory$", "install", t.TempDir())
+	s.refused("1", "there is no artifact in it$", "install", t.TempDir())
 	s.refused("6", "format version 2", "install", "testdata/artifacts/format-2.mender")
 	s.refused("6", "augmented", "install", "testdata/artifacts/augmented.mender")
 }

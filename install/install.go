@@ -39,6 +39,9 @@ func Run(ctx context.Context, d *device.Device, open func(context.Context) (io.R
 		return refused, err
 	}
 	defer src.Close()
+	if err := firstPass(ctx, d, src, keys); err != nil {
+		return refused, err
+	}
 	ar, err := artifact.NewReader(src, keys)
 	if err != nil {
 		return refused, err

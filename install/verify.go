@@ -17,16 +17,8 @@ func Verify(ctx context.Context, d *device.Device, r io.Reader) (verdict string,
 	if err != nil {
 		return "", err
 	}
-	ar, err := artifact.NewReader(r, keys)
+	h, err := verifyAll(ctx, d, r, keys)
 	if err != nil {
-		return "", err
-	}
-	defer ar.Close()
-	h := ar.Header()
-	if err := d.Fits(h); err != nil {
-		return "", err
-	}
-	if err := verifyPayloads(ctx, d, ar); err != nil {
 		return "", err
 	}
 	signature := "its signature was not checked, because no keys are configured"
@@ -34,6 +26,20 @@ func Verify(ctx context.Context, d *device.Device, r io.Reader) (verdict string,
 		signature = "its signature is right"
 	}
 	return fmt.Sprintf("%s is complete, %s, and it fits this device", h.Name, signature), nil
+}
+
+// verifyAll reads a whole artifact. That it is for another device is noticed before the payload is
+// read, that it is too large before its end.
+func verifyAll(ctx context.Context, d *device.Device, r io.Reader, keys []artifact.PublicKey) (*artifact.Header, error) {
+	ar, err := artifact.NewReader(r, keys)
+	if err != nil {
+		return nil, err
+	}
+	defer ar.Close()
+	if err := d.Fits(ar.Header()); err != nil {
+		return nil, err
+	}
+	return ar.Header(), verifyPayloads(ctx, d, ar)
 }
 
 func verifyPayloads(ctx context.Context, d *device.Device, ar *artifact.Reader) error {

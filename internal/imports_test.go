@@ -15,9 +15,9 @@ import (
 // here.
 var mayImport = map[string][]string{
 	"": {"internal/command", "internal/demo"},
-	"internal/command": {"commit", "install", "rollback", "internal/cmdline", "internal/demo", "internal/deployment",
+	"internal/command": {"commit", "install", "rollback", "internal/choose", "internal/cmdline", "internal/demo", "internal/deployment",
 		"internal/device", "internal/disk", "internal/doctor", "internal/progress", "internal/report", "internal/sandbox", "internal/source"},
-	"install":  {"artifact", "commit", "rollback", "internal/deployment", "internal/device", "internal/payload", "internal/script"},
+	"install":  {"artifact", "commit", "rollback", "internal/deployment", "internal/device", "internal/payload", "internal/progress", "internal/script"},
 	"commit":   {"rollback", "internal/deployment", "internal/device", "internal/script"},
 	"rollback": {"internal/deployment", "internal/device", "internal/script"},
 
@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"bootenv/internal/grubenv":     {},
 	"internal/atomicfile":          {"internal/disk"},
 	"internal/bench":               {"artifact"},
+	"internal/choose":              {"artifact", "internal/source"},
 	"internal/cmdline":             {},
 	"internal/demo":                {"internal/sandbox"},
 	"internal/deployment":          {"artifact", "internal/atomicfile", "internal/disk"},
@@ -38,17 +39,19 @@ var mayImport = map[string][]string{
 	"internal/disk":                {},
 	"internal/menderstore":         {},
 	"internal/module":              {"artifact", "internal/atomicfile", "internal/disk", "internal/payload", "internal/proc", "internal/progress"},
+	"internal/nfs":                 {},
 	"internal/payload":             {"artifact"},
 	"internal/payload/payloadtest": {"artifact", "internal/payload"},
 	"internal/proc":                {},
 	"internal/progress":            {},
-	"internal/report":              {"artifact", "bootenv", "commit", "rollback", "internal/deployment", "internal/device", "internal/module", "internal/payload", "internal/slot", "internal/source"},
+	"internal/report":              {"artifact", "bootenv", "commit", "rollback", "internal/choose", "internal/deployment", "internal/device", "internal/module", "internal/payload", "internal/slot", "internal/source"},
 	"internal/sandbox":             {"bootenv", "bootenv/bootsim", "internal/device", "internal/disk"},
 	"internal/script":              {"artifact", "internal/atomicfile", "internal/disk", "internal/proc", "internal/progress"},
 	"internal/slot":                {"artifact", "bootenv", "internal/disk", "internal/payload", "internal/progress"},
-	"internal/source":              {},
+	"internal/source":              {"internal/disk", "internal/nfs", "internal/usb"},
 	"internal/storytest":           {"artifact", "bootenv/bootsim", "internal/disk"},
 	"internal/webtest":             {},
+	"internal/usb":                 {"internal/disk"},
 }
 
 // onlyHere are third-party packages that stay behind one door.

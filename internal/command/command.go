@@ -56,6 +56,7 @@ type flipside struct {
 	log      *os.File      // --log-file; it is open until the program ends
 	wake     chan struct{} // SIGUSR1: another process says "run the waiting script now"
 	json     bool
+	yes      bool // --yes
 }
 
 // listen takes the signals that do not end a run, until the function that it returns is called.

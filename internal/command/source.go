@@ -24,6 +24,8 @@ import (
 // sourceFlags are the options of the commands that open a source.
 func sourceFlags(more ...cli.Flag) []cli.Flag {
 	return append(more,
+		&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "take the newest artifact of a directory without asking"},
+		&cli.StringFlag{Name: "wait", Usage: "wait as long as `TIME`, like 60s, for a USB stick", DefaultText: "not at all"},
 		&cli.IntFlag{Name: "retries", Usage: "give up after `N` tries more in a row that bring nothing", DefaultText: "10; a few while the server was never reached"},
 		&cli.StringFlag{Name: "timeout", Usage: "give up a download that is not complete after `TIME`, like 90s or 2h", DefaultText: "none"},
 		&cli.StringFlag{Name: "stall-timeout", Usage: "try again when nothing came for `TIME`", DefaultText: source.DefaultStallTimeout.String()},
@@ -47,6 +49,10 @@ func (f *flipside) sourceOptions(c *cli.Context) (o source.Options, err error) {
 	if c.IsSet("stall-timeout") && o.StallTimeout == 0 {
 		o.StallTimeout = -1 // none
 	}
+	if o.WaitMedium, err = duration(c, "wait"); err != nil {
+		return o, err
+	}
+	f.yes = c.Bool("yes")
 	if o.LimitRate, err = rate(c, "limit-rate"); err != nil {
 		return o, err
 	}
@@ -80,6 +86,7 @@ func (f *flipside) sourceOf(d *device.Device, o source.Options) source.Options {
 	o.TrustedCerts = cmp.Or(o.TrustedCerts, d.Config.ServerCertificate)
 	o.Certificate, o.Key = d.Config.HttpsClient.Certificate, d.Config.HttpsClient.Key
 	o.SkipVerify = o.SkipVerify || d.Config.SkipVerify
+	o.Choose = f.chooser(d)
 	if newest, file := d.NewestTime(); newest.After(o.NotBefore) && !f.absurd(newest) {
 		o.NotBefore, o.Evidence = newest, file
 	}

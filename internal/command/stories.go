@@ -22,9 +22,10 @@ func (f *flipside) stories() []*cli.Command {
 	reboot := &cli.BoolFlag{Name: "reboot-exit-code", Usage: "exit with 4 if the update takes effect with a reboot"}
 	return []*cli.Command{
 		{
-			Name: "install", ArgsUsage: "URI", Usage: "install an artifact from a file, an http(s) URL, or - for standard input",
+			Name: "install", ArgsUsage: "URI", Usage: "install an artifact from a file, a directory, an http(s) URL, usb:, nfs://, or - for standard input",
 			Flags: sourceFlags(reboot, stop,
 				&cli.StringSliceFlag{Name: "key", Usage: "verify the signature with the public key in `FILE` too"},
+				&cli.BoolFlag{Name: "single-pass", Usage: "do not verify a file completely before the first byte is written"},
 				&cli.BoolFlag{Name: "no-verify-media", Usage: "do not read back what was written"},
 			),
 			Action: f.install,
@@ -45,11 +46,11 @@ func (f *flipside) install(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	f.result, err = f.again(func() (*deployment.Result, error) {
-		return install.Run(c.Context, d, func(ctx context.Context) (io.ReadCloser, error) {
-			return source.Open(ctx, uri, f.sourceOf(d, o))
-		})
-	})
+	open := func(ctx context.Context) (io.ReadCloser, error) { return source.Open(ctx, uri, f.sourceOf(d, o)) }
+	if c.Bool("single-pass") {
+		open = install.SinglePass(open)
+	}
+	f.result, err = f.again(func() (*deployment.Result, error) { return install.Run(c.Context, d, open) })
 	return f.finish(c, err)
 }
 

@@ -300,6 +300,11 @@ func (d *device) arguments(command string) []string {
 		switch word {
 		case "A", "A2":
 			word = d.path(word + ".mender")
+			if args[0] == "install" {
+				// The reference reads once, and finds what is wrong on the way. So do we with what comes
+				// from elsewhere; what becomes of it there is the question here.
+				args = append(args, "--single-pass")
+			}
 		case "URL":
 			word = d.url
 		case "boot":

@@ -134,7 +134,7 @@ func (d *Device) waiting(w *script.Wait) {
 
 func (d *Device) equipRootfs(x *Deployment) error {
 	if !d.hasSlots() {
-		return fmt.Errorf("%w: RootfsPartA and RootfsPartB are not configured", ErrNoSlots)
+		return errNoSlots()
 	}
 	env, err := d.BootEnv()
 	if err != nil {

@@ -14,7 +14,6 @@ import (
 	"flipside/bootenv"
 	"flipside/internal/deployment"
 	"flipside/internal/disk"
-	"flipside/internal/payload"
 	"flipside/internal/progress"
 	"flipside/internal/slot"
 )
@@ -173,6 +172,9 @@ func (d *Device) Announce(line string) {
 	}
 }
 
+// Emit tells whoever watches what happens.
+func (d *Device) Emit(e progress.Event) { d.o.Sink.Emit(e) }
+
 // Note tells whoever watches.
 func (d *Device) Note(format string, args ...any) {
 	d.o.Sink.Emit(progress.Event{Kind: progress.Note, Text: fmt.Sprintf(format, args...)})
@@ -209,14 +211,14 @@ func (d *Device) FitsSlot(payloadType string, size int64) error {
 	if payloadType != rootfsImage || d.Config.RootfsHandler == "module" {
 		return nil
 	}
+	if !d.hasSlots() {
+		return errNoSlots()
+	}
 	pair, err := slot.Find(d.slotConfig())
 	if err != nil {
 		return err
 	}
-	if s := pair.Inactive(); size > s.Size {
-		return fmt.Errorf("%w: the image has %d bytes, %v has %d bytes", payload.ErrUnfit, size, s, s.Size)
-	}
-	return nil
+	return pair.Inactive().Fits(size)
 }
 
 func (d *Device) modules() string { return filepath.Join(d.o.DataDir, "modules", "v3") }

@@ -84,6 +84,10 @@ func (d *Device) ArtifactName() string {
 // hasSlots says whether the device is configured for root filesystem updates at all.
 func (d *Device) hasSlots() bool { return d.Config.RootfsPartA != "" || d.Config.RootfsPartB != "" }
 
+func errNoSlots() error {
+	return fmt.Errorf("%w: RootfsPartA and RootfsPartB are not configured", ErrNoSlots)
+}
+
 func (d *Device) slotStatus(s *SlotStatus) *slot.Pair {
 	pair, err := slot.Find(d.slotConfig())
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"flipside/artifact"
 	"flipside/bootenv"
 	"flipside/commit"
+	"flipside/internal/choose"
 	"flipside/internal/deployment"
 	"flipside/internal/device"
 	"flipside/internal/module"
@@ -124,8 +125,9 @@ func classify(err error) (code int, hint string, retryable bool) {
 	var busy *deployment.BusyError
 	var lost *source.Error
 	var depends *artifact.DependsError
+	var many *choose.ManyError
 	switch {
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.Is(err, choose.ErrDeclined):
 		return Interrupted, "start again when it suits", true
 	case errors.As(err, &busy):
 		return Busy, busyHint(busy), busy.Holder != nil
@@ -136,6 +138,8 @@ func classify(err error) (code int, hint string, retryable bool) {
 			return Failed, lost.Hint, lost.Retryable
 		}
 		return SourceLost, lost.Hint, lost.Retryable
+	case errors.As(err, &many):
+		return Failed, many.Hint(), false
 	case errors.Is(err, artifact.ErrRefused):
 		return Refused, refusedHint(err), false
 	case errors.As(err, &depends):

@@ -146,13 +146,13 @@ func (t *Target) zeroes() bool {
 	return t.slot.Kind == Block && t.access.Config.zeroes(t.slot.node.Rdev)
 }
 
-// fits refuses an image that is larger than the slot, or that is none.
-func (t *Target) fits(size int64) error {
+// Fits refuses an image of size bytes that is larger than the slot, or that is none.
+func (s Slot) Fits(size int64) error {
 	switch {
 	case size <= 0:
 		return fmt.Errorf("%w: the image is empty", payload.ErrUnfit)
-	case size > t.slot.Size:
-		return fmt.Errorf("%w: the image has %s, %s has %s", payload.ErrUnfit, bytesText(size), t.slot, bytesText(t.slot.Size))
+	case size > s.Size:
+		return fmt.Errorf("%w: the image has %s, %s has %s", payload.ErrUnfit, bytesText(size), s, bytesText(s.Size))
 	}
 	return nil
 }

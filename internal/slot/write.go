@@ -35,7 +35,7 @@ func (t *Target) Write(ctx context.Context, src io.Reader, size int64) (Stats, e
 
 // write is Write; follow, if there is one, runs beside it, and ends when all blocks are written.
 func (t *Target) write(ctx context.Context, src io.Reader, size int64, follow follower) (Stats, error) {
-	if err := t.fits(size); err != nil {
+	if err := t.slot.Fits(size); err != nil {
 		return Stats{}, err
 	}
 	t.size, t.sums, t.samples = size, make([]uint32, blockCount(size)), make([]uint32, blockCount(size))

@@ -15,13 +15,13 @@ import (
 
 const stdinName = "standard input"
 
-// openPath opens a file, a block device or a named pipe.
-func openPath(ctx context.Context, path string, _ Options) (*Source, error) {
-	return openNamed(ctx, path, path)
+// openPath opens a file, a block device, a named pipe, or a file in a directory.
+func openPath(ctx context.Context, path string, o Options) (*Source, error) {
+	return openNamed(ctx, path, path, o)
 }
 
 // openFileURL opens file:///path, file://localhost/path and file:/path (RFC 8089).
-func openFileURL(ctx context.Context, uri string, _ Options) (*Source, error) {
+func openFileURL(ctx context.Context, uri string, o Options) (*Source, error) {
 	_, rest, _ := strings.Cut(uri, ":")
 	if after, ok := strings.CutPrefix(rest, "//"); ok {
 		host, path, _ := strings.Cut(after, "/")
@@ -42,10 +42,10 @@ func openFileURL(ctx context.Context, uri string, _ Options) (*Source, error) {
 			Hint: "in a file: URL a percent sign is written %25",
 		}
 	}
-	return openNamed(ctx, path, uri)
+	return openNamed(ctx, path, uri, o)
 }
 
-func openNamed(ctx context.Context, path, name string) (*Source, error) {
+func openNamed(ctx context.Context, path, name string, o Options) (*Source, error) {
 	// O_NONBLOCK: opening a named pipe must not wait for its writer, where ctx could not stop it.
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	for err == unix.EINTR {
@@ -54,7 +54,11 @@ func openNamed(ctx context.Context, path, name string) (*Source, error) {
 	if err != nil {
 		return nil, explainOpen(name, err)
 	}
-	return openDescriptor(ctx, fd, name, false)
+	src, err := openDescriptor(ctx, fd, name, false)
+	if errors.Is(err, unix.EISDIR) && o.Choose != nil {
+		return openDir(ctx, path, name, o)
+	}
+	return src, err
 }
 
 // openStdin reads what somebody else opened and will close.

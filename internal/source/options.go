@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"time"
+
+	"flipside/internal/usb"
 )
 
 // Limits that hold where Options do not say otherwise.
@@ -19,7 +21,7 @@ const (
 	FirstContact = 10 * time.Second
 )
 
-// Options say how to get at a source. The zero value is fine. All but Stdin concern web servers.
+// Options say how to get at a source. The zero value is fine. All but the last few concern networks.
 type Options struct {
 	// Retries is how many tries in a row may bring nothing new before the download is given up.
 	// 0 means DefaultRetries, but FirstContact as long as the server was never reached; less than 0
@@ -68,7 +70,15 @@ type Options struct {
 	// Stdin is what "-" reads. nil means os.Stdin. It is not closed.
 	Stdin *os.File
 
+	// Choose chooses a file where the URI names a directory. nil: a directory is no source.
+	Choose Chooser
+	// WaitMedium is how long to wait until a medium that the URI asks for is plugged in.
+	WaitMedium time.Duration
+	// USB is where the kernel shows its USB disks.
+	USB usb.System
+
 	insist bool // Retries were asked for
+	dials  bool // Dial was given
 }
 
 func (o Options) withDefaults() Options {
@@ -100,6 +110,7 @@ func (o Options) withDefaults() Options {
 	if o.Backoff == nil {
 		o.Backoff = backoff
 	}
+	o.dials = o.Dial != nil
 	if o.Dial == nil {
 		o.Dial = new(net.Dialer).DialContext
 	}

@@ -1,5 +1,5 @@
 // Package source brings an artifact's bytes, in order and once, wherever they are: a file, standard
-// input, a web server. It knows nothing of what the bytes mean; checksums and signatures are the
+// input, a USB stick, a web or NFS server. It knows nothing of what the bytes mean; checksums and signatures are the
 // business of package artifact.
 //
 //	src, err := source.Open(ctx, "https://example.org/release-2.mender", source.Options{})
@@ -30,6 +30,8 @@ type Source struct {
 	in   body
 	name string
 	read atomic.Int64
+
+	release func() error // ends what the body needs; nil: nothing
 }
 
 // body is what the kinds of source have in common.
@@ -51,6 +53,8 @@ func openers() map[string]opener {
 		"file":  openFileURL,
 		"http":  openHTTP,
 		"https": openHTTP,
+		"nfs":   openNFS,
+		"usb":   openUSB,
 	}
 }
 
@@ -60,6 +64,11 @@ func openers() map[string]opener {
 //	file:///media/usb/r%202.mender          a file, percent-encoded
 //	-                                       standard input (/dev/stdin means the same)
 //	http://host/r.mender  https://...       a web server; user:password@host for Basic authentication
+//	nfs://host/export/r.mender              an NFS server; ?vers=3 or ?vers=4 for one version, host:port
+//	usb:/r.mender  usb:LABEL=X/r.mender     a file on a USB stick, which is mounted for that; UUID=...
+//
+// If Options.Choose is set, all but the web and standard input may name a directory: usb: alone is the
+// root of any stick, or of all sticks that there are. What is chosen in it is opened.
 //
 // A file whose name looks like a URL is written with "./" in front. For a web server Open returns
 // when the first answer is there, retries included. The Source lives as long as ctx: when ctx is
@@ -169,8 +178,14 @@ func (s *Source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close gives up what the source holds: file, connection. It does not wait for the network.
-func (s *Source) Close() error { return s.in.Close() }
+// Close gives up what the source holds: file, mount, connection. It does not wait for the network.
+func (s *Source) Close() error {
+	err := s.in.Close()
+	if s.release != nil {
+		err = errors.Join(err, s.release())
+	}
+	return err
+}
 
 // Rewindable says whether Rewind works: for files and block devices, not for pipes and downloads.
 func (s *Source) Rewindable() bool {

@@ -1,0 +1,4 @@
+package usb
+
+// MountAside is what old kernels get.
+var MountAside = mountAside
