@@ -39,7 +39,7 @@ func Run(ctx context.Context, d *device.Device, open func(context.Context) (io.R
 		return refused, err
 	}
 	defer src.Close()
-	ar, err := artifact.NewReader(src, keys)
+	ar, err := artifact.NewReader(d.Counted(src), keys)
 	if err != nil {
 		return refused, err
 	}

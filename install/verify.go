@@ -17,7 +17,7 @@ func Verify(ctx context.Context, d *device.Device, r io.Reader) (verdict string,
 	if err != nil {
 		return "", err
 	}
-	ar, err := artifact.NewReader(r, keys)
+	ar, err := artifact.NewReader(d.Counted(r), keys)
 	if err != nil {
 		return "", err
 	}

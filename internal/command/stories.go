@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/urfave/cli/v2"
@@ -75,15 +74,13 @@ var errReboot = errors.New("reboot required")
 func (f *flipside) finish(c *cli.Context, err error) error {
 	f.closeSink()
 	for _, line := range f.result.Summary() {
-		fmt.Println(line)
+		f.print(line)
 	}
 	if err != nil {
 		return err
 	}
 	if f.result.Kept || f.result.RebootRequired {
-		for _, step := range f.device.Status(c.Context).Next {
-			f.say("next: %s", step)
-		}
+		f.next = f.device.Status(c.Context).Next
 	}
 	if f.result.RebootRequired && c.Bool("reboot-exit-code") {
 		return errReboot

@@ -21,6 +21,7 @@ type Terminal struct {
 func NewBar(w io.Writer, t Terminal) *Display { return newDisplay(w, &bar{terminal: t}) }
 
 type bar struct {
+	forPeople
 	terminal Terminal
 	text     string // what stands on the line now
 }

@@ -21,6 +21,7 @@ func NewPlain(w io.Writer) *Display { return newDisplay(w, &plain{}) }
 func NewQuiet(w io.Writer) *Display { return newDisplay(w, quiet{}) }
 
 type plain struct {
+	forPeople
 	shown int       // tenth of the whole that was written last
 	at    time.Time // of the last line about progress
 }
@@ -71,7 +72,7 @@ func (p *plain) frame(t *tracker, lines []string, now time.Time, last bool) stri
 	return joined(lines)
 }
 
-type quiet struct{}
+type quiet struct{ forPeople }
 
 func (quiet) prompt() bool                                                 { return true }
 func (quiet) lines(*tracker, Event, time.Time) []string                    { return nil }

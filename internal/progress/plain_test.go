@@ -138,13 +138,13 @@ func TestSummary(t *testing.T) {
 }
 
 func TestParseMode(t *testing.T) {
-	for _, s := range []string{"auto", "bar", "plain", "none"} {
+	for _, s := range []string{"auto", "bar", "plain", "json", "none"} {
 		if m, err := progress.ParseMode(s); err != nil || string(m) != s {
 			t.Errorf("ParseMode(%q) = %q, %v", s, m, err)
 		}
 	}
 	for _, s := range []string{"", "Bar", "fancy"} {
-		if m, err := progress.ParseMode(s); err == nil || !strings.Contains(err.Error(), "auto, bar, plain or none") {
+		if m, err := progress.ParseMode(s); err == nil || !strings.Contains(err.Error(), "auto, bar, plain, json or none") {
 			t.Errorf("ParseMode(%q) = %q, %v; want an error that lists the modes", s, m, err)
 		}
 	}

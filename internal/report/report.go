@@ -42,7 +42,7 @@ const (
 type Report struct {
 	Code           int                    `json:"code"`
 	Phase          string                 `json:"phase,omitempty"` // the step that failed
-	Cause          string                 `json:"cause"`
+	Cause          string                 `json:"cause,omitempty"`
 	Hint           string                 `json:"hint,omitempty"`
 	Retryable      bool                   `json:"retryable"` // the same command may work later
 	DeviceState    deployment.DeviceState `json:"device_state"`
@@ -54,7 +54,7 @@ type Report struct {
 // Of makes the report of a run that ended with err. running is the name of the artifact that the
 // device has; "" if the run was not about a device.
 func Of(err error, result *deployment.Result, running string) Report {
-	r := Report{Cause: err.Error(), DeviceState: deployment.DeviceUnchanged, running: running}
+	r := Report{Cause: strings.ReplaceAll(err.Error(), "\n", "; then: "), DeviceState: deployment.DeviceUnchanged, running: running}
 	var failure *deployment.Failure
 	if errors.As(err, &failure) {
 		r.Phase = failure.During
@@ -85,7 +85,7 @@ var interrupted = strings.NewReplacer(
 
 // Lines are the three lines that a person reads.
 func (r Report) Lines() []string {
-	lines := []string{"error: " + strings.ReplaceAll(r.Cause, "\n", "; then: ")}
+	lines := []string{"error: " + r.Cause}
 	if r.running != "" {
 		lines = append(lines, r.device())
 	}
