@@ -111,6 +111,7 @@ func (f *flipside) conclude(r report.Report) {
 	}
 	if f.device != nil {
 		result.DeviceArtifact = f.device.ArtifactName()
+		result.Bytes.In = max(result.Bytes.In, f.device.Taken())
 	}
 	if a.more != nil {
 		a.more(&result)

@@ -25,6 +25,7 @@ func (f *flipside) stories() []*cli.Command {
 			Flags: sourceFlags(reboot, stop,
 				&cli.StringSliceFlag{Name: "key", Usage: "verify the signature with the public key in `FILE` too"},
 				&cli.BoolFlag{Name: "no-verify-media", Usage: "do not read back what was written"},
+				&cli.BoolFlag{Name: "dry-run", Usage: "tell what would be done, and write nothing"},
 			),
 			Action: f.install,
 		},
@@ -44,10 +45,12 @@ func (f *flipside) install(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	open := func(ctx context.Context) (io.ReadCloser, error) { return source.Open(ctx, uri, f.sourceOf(d, o)) }
+	if c.Bool("dry-run") {
+		return f.dryRun(c, d, open)
+	}
 	f.result, err = f.again(func() (*deployment.Result, error) {
-		return install.Run(c.Context, d, func(ctx context.Context) (io.ReadCloser, error) {
-			return source.Open(ctx, uri, f.sourceOf(d, o))
-		})
+		return install.Run(c.Context, d, open)
 	})
 	return f.finish(c, err)
 }

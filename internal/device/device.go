@@ -179,6 +179,9 @@ func (d *Device) Announce(line string) {
 // Counted is r, an artifact; what is read of it is told with the events of the download.
 func (d *Device) Counted(r io.Reader) io.Reader { return d.input.Reader(r) }
 
+// Taken is how much was read of what is Counted, in bytes.
+func (d *Device) Taken() int64 { return d.input.Taken() }
+
 // Note tells whoever watches.
 func (d *Device) Note(format string, args ...any) {
 	d.o.Sink.Emit(progress.Event{Kind: progress.Note, Text: fmt.Sprintf(format, args...)})

@@ -47,6 +47,9 @@ type Input struct{ n atomic.Int64 }
 // Reader is r, counted.
 func (i *Input) Reader(r io.Reader) io.Reader { return counted{r, &i.n} }
 
+// Taken is how much was taken so far.
+func (i *Input) Taken() int64 { return i.n.Load() }
+
 type counted struct {
 	io.Reader
 	n *atomic.Int64

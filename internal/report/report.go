@@ -85,9 +85,9 @@ var interrupted = strings.NewReplacer(
 
 // Lines are the three lines that a person reads.
 func (r Report) Lines() []string {
-	lines := []string{"error: " + r.Cause}
+	lines := []string{"error: " + printable(r.Cause)}
 	if r.running != "" {
-		lines = append(lines, r.device())
+		lines = append(lines, printable(r.device()))
 	}
 	if r.Hint != "" {
 		lines = append(lines, "hint: "+r.Hint)

@@ -10,6 +10,8 @@
 //	                             --sandbox, or $DEVICE.
 //	remember DIR, same DIR       slots and boot environment of a device are what they were; same
 //	                             DIR inactive: but for the inactive slot
+//	snapshot NAME DIR...         remembers all that is below the directories: bytes, times, listings
+//	untouched NAME               and nothing of that has changed since
 //	start NAME COMMAND...        in the background
 //	feed NAME FILE COMMAND...    the same, with a pipe as standard input, into which FILE was put; it
 //	                             stays open: more might come
@@ -59,6 +61,7 @@ func Params(testdata string, program func() (string, error)) testscript.Params {
 			e.Values[storyKey{}] = &story{
 				test: e.T(), program: program,
 				programs: map[string]*background{}, looks: map[string]Look{}, machines: map[string]machine{},
+				snapshots: map[string]map[string]string{}, watched: map[string][]string{},
 			}
 			return os.Mkdir(filepath.Join(e.WorkDir, "recorder"), 0o755)
 		},
@@ -76,6 +79,8 @@ func Params(testdata string, program func() (string, error)) testscript.Params {
 			"flip":         plain(cmdFlip),
 			"pad":          plain(cmdPad),
 			"json":         plain(cmdJSON),
+			"snapshot":     plain(cmdSnapshot),
+			"untouched":    plain(cmdUntouched),
 			"lines":        plain(cmdLines),
 			"result":       plain(cmdResult),
 			"needs-root":   plain(cmdNeedsRoot),
@@ -95,6 +100,9 @@ type story struct {
 	programs map[string]*background
 	looks    map[string]Look    // by the device's directory
 	machines map[string]machine // by their directory
+
+	snapshots map[string]map[string]string
+	watched   map[string][]string // the directories of each snapshot
 }
 
 type storyKey struct{}
