@@ -96,7 +96,7 @@ func (f *flipside) app() *cli.App {
 		OnUsageError:              misused,
 		Action:                    noCommand,
 		Flags:                     globalFlags(),
-		Commands:                  slices.Concat(f.stories(), f.questions(), f.playground()),
+		Commands:                  slices.Concat(f.stories(), f.questions(), f.playground(), f.papers()),
 	}
 }
 

@@ -38,6 +38,21 @@ const (
 	Interrupted    = 10 // by the operator; cleaned up
 )
 
+// Meanings are those of the exit codes, in words.
+var Meanings = [...]string{
+	Done:           "done",
+	Failed:         "failed; the device is as before, untouched or rolled back; or wrong usage",
+	NoDeployment:   "nothing in progress to commit, roll back or resume",
+	Inconsistent:   "failed and could not be undone",
+	RebootRequired: "done, and a reboot is required; only with --reboot-exit-code",
+	Busy:           "another deployment is in progress, or another flipside is at work",
+	Refused:        "artifact refused: damaged, malformed, unsigned or wrongly signed",
+	Unfit:          "artifact does not fit this device: device type, depends, slot too small",
+	SourceLost:     "source unreachable or lost, retries used up",
+	FellBack:       "the device fell back: the new system did not come up, the old one runs",
+	Interrupted:    "interrupted by the operator; cleaned up",
+}
+
 // Report is how a failed run ended.
 type Report struct {
 	Code           int                    `json:"code"`
