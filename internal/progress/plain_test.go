@@ -23,9 +23,11 @@ flipside: download  50%  29.0/48.0 MiB  3.3 MB/s  ETA 0:07
 flipside: download  60%  35.0/48.0 MiB  3.3 MB/s  ETA 0:05
 flipside: download  71%  41.0/48.0 MiB  3.3 MB/s  ETA 0:03
 flipside: download  81%  47.0/48.0 MiB  3.3 MB/s  ETA 0:01
+flipside: download: complete, 48.0 MiB in 0:14
 flipside: sync
 flipside: read back: 48.0 MiB
 flipside: read back  91%  16.0/48.0 MiB  28.0 MB/s  for 0:00
+flipside: read back: complete, 48.0 MiB in 0:02
 flipside: scripts
 flipside: warning: the clock of this device is wrong
 flipside: scripts  99%  for 0:15
