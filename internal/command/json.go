@@ -36,6 +36,9 @@ type answer struct {
 // noJSON are the commands whose answer is a text.
 var noJSON = map[string]bool{"demo": true, "completion": true, "man": true}
 
+// documents are the commands that answer with one document: events would be in its way.
+var documents = map[string]bool{"status": true, "doctor": true, "inspect": true}
+
 // open finds out how to answer. It must work with command lines that the library refuses.
 func (a *answer) open(seen cmdline.Seen) error {
 	a.command, a.began = source.Redact(seen.Command), time.Now() // it may be an address that stands where a command should
@@ -58,7 +61,7 @@ func (a *answer) open(seen cmdline.Seen) error {
 			return usage("--progress-fd %s: %w", n, err)
 		}
 		a.events = append(a.events, a.stream(f))
-	} else if a.json {
+	} else if a.json && !documents[seen.Command] {
 		a.events = append(a.events, a.result)
 	}
 	if a.json && noJSON[seen.Command] {
