@@ -37,14 +37,15 @@ func (l locks) release() {
 }
 
 // take locks the named file in all dirs, shared for reading. A directory that is missing or
-// read-only has no lock: then nobody can take it there.
+// read-only has no lock: then nobody can take it there. Reading makes no lock: where there is none,
+// nobody has written since the boot.
 func (p lockPolicy) take(ctx context.Context, dirs []string, name string, how int) (locks, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	var held locks
 	for _, dir := range dirs {
-		f, err := openLock(filepath.Join(dir, name))
+		f, err := openLock(filepath.Join(dir, name), how)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EROFS) {
 			continue
 		}
@@ -68,9 +69,9 @@ func (p lockPolicy) take(ctx context.Context, dirs []string, name string, how in
 
 // openLock opens an existing file without O_CREAT first: in a sticky directory the kernel refuses
 // O_CREAT for a file of another user, even to root (fs.protected_regular).
-func openLock(path string) (*os.File, error) {
+func openLock(path string, how int) (*os.File, error) {
 	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) && how == unix.LOCK_EX {
 		return os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o666)
 	}
 	return f, err

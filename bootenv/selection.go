@@ -87,7 +87,10 @@ func Try(ctx context.Context, env Env, part int) error {
 	case !s.Trial && s.Part == part:
 		return fmt.Errorf("selecting partition %d on trial: it is selected already, so there is nothing to fall back to", part)
 	}
-	if err := choose(ctx, env, part, Vars{varTrial: "1", varCount: "0"}); err != nil {
+	if err := checkPart(part); err != nil {
+		return fmt.Errorf("selecting partition %d on trial: %w", part, err)
+	}
+	if err := env.Write(ctx, trial(part)); err != nil {
 		return fmt.Errorf("selecting partition %d on trial: %w", part, err)
 	}
 	return nil
@@ -118,7 +121,10 @@ func Revert(ctx context.Context, env Env, part int) error {
 		err = checkCanary(vars)
 	}
 	if err == nil {
-		err = choose(ctx, env, part, Vars{varTrial: "0"})
+		err = checkPart(part)
+	}
+	if err == nil {
+		err = env.Write(ctx, choice(part, Vars{varTrial: "0"}))
 	}
 	if err != nil {
 		return fmt.Errorf("selecting partition %d: %w", part, err)
@@ -126,15 +132,22 @@ func Revert(ctx context.Context, env Env, part int) error {
 	return nil
 }
 
-// choose writes the choice of a partition together with other changes. GRUB has no use for the
-// hexadecimal number and leaves it behind when it falls back, but Mender writes it there too.
-func choose(ctx context.Context, env Env, part int, changes Vars) error {
+func checkPart(part int) error {
 	if part < 0 {
 		return fmt.Errorf("%d is not the number of a partition", part)
 	}
+	return nil
+}
+
+// trial is what selects part on trial.
+func trial(part int) Vars { return choice(part, Vars{varTrial: "1", varCount: "0"}) }
+
+// choice is the choice of a partition together with other changes. GRUB has no use for the
+// hexadecimal number and leaves it behind when it falls back, but Mender writes it there too.
+func choice(part int, changes Vars) Vars {
 	changes[varPart] = strconv.Itoa(part)
 	changes[varPartHex] = strconv.FormatInt(int64(part), 16)
-	return env.Write(ctx, changes)
+	return changes
 }
 
 // checkGrub says whether GRUB would take the variables: it takes anything else for a damaged

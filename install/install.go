@@ -42,7 +42,7 @@ func Run(ctx context.Context, d *device.Device, open func(context.Context) (io.R
 	if err := firstPass(ctx, d, src, keys); err != nil {
 		return refused, err
 	}
-	ar, err := artifact.NewReader(src, keys)
+	ar, err := artifact.NewReader(d.Counted(src), keys)
 	if err != nil {
 		return refused, err
 	}
@@ -74,13 +74,18 @@ func clearTheWay(ctx context.Context, d *device.Device) error {
 		d.Note("cleaning up after an interrupted download of %s", x.Record.Artifact.Name)
 		_, err = x.Finish(rollback.Drop(ctx, x))
 		return err
-	case x.Record.State == deployment.Installed && errors.Is(x.Handler.Ready(ctx), payload.ErrFellBack):
+	case gaveUp(ctx, x):
 		d.Note("%s did not come up and the device fell back; ending that update first", x.Record.Artifact.Name)
 		x.Record.Asked = true
 		_, err = x.Finish(rollback.Back(context.WithoutCancel(ctx), x))
 		return err
 	}
 	return &deployment.BusyError{Record: &x.Record}
+}
+
+// gaveUp says whether the bootloader did not keep what was installed.
+func gaveUp(ctx context.Context, x *device.Deployment) bool {
+	return x.Record.State == deployment.Installed && errors.Is(x.Handler.Ready(ctx), payload.ErrFellBack)
 }
 
 // adopt records an artifact without a payload, once its end was verified too.

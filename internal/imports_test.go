@@ -44,7 +44,7 @@ var mayImport = map[string][]string{
 	"internal/payload/payloadtest": {"artifact", "internal/payload"},
 	"internal/proc":                {},
 	"internal/progress":            {},
-	"internal/report":              {"artifact", "bootenv", "commit", "rollback", "internal/choose", "internal/deployment", "internal/device", "internal/module", "internal/payload", "internal/slot", "internal/source"},
+	"internal/report":              {"artifact", "bootenv", "commit", "rollback", "internal/choose", "internal/deployment", "internal/device", "internal/module", "internal/payload", "internal/progress", "internal/slot", "internal/source"},
 	"internal/sandbox":             {"bootenv", "bootenv/bootsim", "internal/device", "internal/disk"},
 	"internal/script":              {"artifact", "internal/atomicfile", "internal/disk", "internal/proc", "internal/progress"},
 	"internal/slot":                {"artifact", "bootenv", "internal/disk", "internal/payload", "internal/progress"},
@@ -60,6 +60,8 @@ var onlyHere = map[string][]string{
 	"github.com/schollz/progressbar/": {"internal/progress"},
 	"github.com/klauspost/compress/":  {"artifact"},
 	"github.com/ulikunitz/xz":         {"artifact"},
+
+	"github.com/santhosh-tekuri/jsonschema/": {"internal/storytest"},
 }
 
 func TestImports(t *testing.T) {

@@ -17,7 +17,6 @@ import (
 	"flipside/internal/deployment"
 	"flipside/internal/device"
 	"flipside/internal/progress"
-	"flipside/internal/report"
 	"flipside/internal/source"
 )
 
@@ -37,11 +36,13 @@ func (p Program) Run(args []string) (exitCode int) {
 	defer f.listen()()
 	app := f.app()
 	ourWay(app.Commands)
-	if err := app.RunContext(ctx, append([]string{app.Name}, cmdline.Arrange(args, specOf(app))...)); err != nil {
-		return f.fail(err)
+	spec := specOf(app)
+	args = cmdline.Arrange(args, spec)
+	err := f.answer.open(cmdline.Look(args, spec))
+	if err == nil {
+		err = app.RunContext(ctx, append([]string{app.Name}, args...))
 	}
-	f.closeSink()
-	return report.Done
+	return f.end(err)
 }
 
 // flipside is one run of the program.
@@ -55,8 +56,8 @@ type flipside struct {
 	watch    progress.Sink // what the command line made of the displays
 	log      *os.File      // --log-file; it is open until the program ends
 	wake     chan struct{} // SIGUSR1: another process says "run the waiting script now"
-	json     bool
-	yes      bool // --yes
+	yes      bool          // --yes
+	answer
 }
 
 // listen takes the signals that do not end a run, until the function that it returns is called.
@@ -97,7 +98,7 @@ func (f *flipside) app() *cli.App {
 		OnUsageError:              misused,
 		Action:                    noCommand,
 		Flags:                     globalFlags(),
-		Commands:                  slices.Concat(f.stories(), f.questions(), f.playground()),
+		Commands:                  slices.Concat(f.stories(), f.questions(), f.playground(), f.papers()),
 	}
 }
 
@@ -106,6 +107,9 @@ func (f *flipside) app() *cli.App {
 func ourWay(commands []*cli.Command) {
 	for _, c := range commands {
 		c.OnUsageError, c.HideHelpCommand = misused, true
+		if c.Subcommands == nil {
+			c.Flags = withJSON(c)
+		}
 		if c.Subcommands != nil {
 			c.Action = noCommand
 			ourWay(c.Subcommands)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -25,8 +26,18 @@ func globalFlags() []cli.Flag {
 		&cli.StringFlag{Name: "trusted-certs", Aliases: []string{"E"}, Usage: "`FILE` with more certificate authorities for https"},
 		&cli.BoolFlag{Name: "skipverify", Usage: "do not verify the server's certificate"},
 		&cli.StringFlag{Name: "sandbox", Usage: "work on the device made of files in `DIR`"},
-		&cli.StringFlag{Name: "progress", Value: "auto", Usage: "show progress as `MODE`: auto, bar, plain, none"},
+		&cli.StringFlag{Name: "progress", Value: "auto", Usage: "show progress as `MODE`: auto, bar, plain, json, none"},
+		&cli.StringFlag{Name: "progress-fd", Usage: "write what happens as JSON lines to the open file `N`"},
+		&cli.BoolFlag{Name: "json", Usage: "answer in JSON, see docs/json.md"},
 	}
+}
+
+// withJSON are the flags of c, and --json, if c can answer so.
+func withJSON(c *cli.Command) []cli.Flag {
+	if noJSON[c.Name] || slices.ContainsFunc(c.Flags, func(f cli.Flag) bool { return f.Names()[0] == "json" }) {
+		return c.Flags
+	}
+	return append(slices.Clone(c.Flags), &cli.BoolFlag{Name: "json", Usage: "print JSON lines: what happens, and the result"})
 }
 
 // specOf tells cmdline which options take values.
@@ -109,7 +120,7 @@ func (f *flipside) deviceOptions(c *cli.Context) (device.Options, error) {
 	}
 	o.FS = disk.OS{}
 	o.Sink = sink
-	o.Announce = func(line string) { fmt.Println(line) }
+	o.Announce = f.print
 	o.ConfFile = c.String("config")
 	o.FallbackFile = c.String("fallback-config")
 	o.Keys = c.StringSlice("key")

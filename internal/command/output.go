@@ -22,18 +22,22 @@ func (f *flipside) sink(c *cli.Context) (progress.Sink, error) {
 	if err != nil {
 		return nil, usage("%w", err)
 	}
-	f.displays = append(f.displays, progress.New(os.Stderr, mode))
-	sink := progress.Sink(f.displays[0])
+	var sinks []progress.Sink
+	if mode != progress.JSON { // that one is open already
+		f.displays = append(f.displays, progress.New(os.Stderr, mode))
+		sinks = append(sinks, f.displays[0])
+	}
 	if name := c.String("log-file"); name != "" {
 		file, err := os.Create(name) // as Mender's client: one file a run
 		if err != nil {
 			return nil, fmt.Errorf("log file: %w", err)
 		}
 		f.log = file
-		f.displays = append(f.displays, progress.New(file, progress.Plain))
-		sink = progress.Tee(sink, f.displays[1])
+		d := progress.New(file, progress.Plain)
+		f.displays, sinks = append(f.displays, d), append(sinks, d)
 	}
-	f.watch = progress.AtLevel(sink, level)
+	sinks = []progress.Sink{progress.AtLevel(progress.Tee(sinks...), level), &f.tally}
+	f.watch = progress.Tee(append(sinks, f.events...)...)
 	return f.watch, nil
 }
 
@@ -48,25 +52,45 @@ func (f *flipside) closeSink() {
 // say writes one line for people; results go to standard output, everything else here.
 func (f *flipside) say(format string, args ...any) {
 	line := fmt.Sprintf("flipside: "+format+"\n", args...)
-	fmt.Fprint(os.Stderr, line)
+	if !f.quiet {
+		fmt.Fprint(os.Stderr, line)
+	}
 	if f.log != nil {
 		fmt.Fprint(f.log, line)
 	}
 }
 
-// fail says what err means, and returns the exit code.
-func (f *flipside) fail(err error) int {
+// end says how the run ended, to programs first: a terminal may be stuck. It returns the exit code.
+func (f *flipside) end(err error) int {
 	f.closeSink()
+	r := f.report(err)
+	f.conclude(r)
+	for _, step := range f.next {
+		f.say("next: %s", step)
+	}
+	if r.Cause != "" {
+		for _, line := range r.Lines() {
+			f.say("%s", line)
+		}
+	}
+	return r.Code
+}
+
+// report says what err means.
+func (f *flipside) report(err error) report.Report {
+	good := report.Good(f.result)
 	switch {
+	case err == nil:
+		return good
 	case errors.Is(err, errReboot):
-		return report.RebootRequired
+		good.Code = report.RebootRequired
+		return good
 	case errors.Is(err, errUnhealthy):
-		return report.Failed
+		good.Code = report.Failed
+		return good
 	}
 	if wrong := (usageError{}); errors.As(err, &wrong) {
-		f.say("error: %v", wrong)
-		f.say("hint: `flipside --help` lists commands and options")
-		return report.Failed
+		return report.Wrong(wrong)
 	}
 	running := ""
 	switch {
@@ -75,9 +99,5 @@ func (f *flipside) fail(err error) int {
 	case f.opening:
 		running = device.UnknownName
 	}
-	r := report.Of(err, f.result, running)
-	for _, line := range r.Lines() {
-		f.say("%s", line)
-	}
-	return r.Code
+	return report.Of(err, f.result, running)
 }

@@ -3,7 +3,6 @@ package command
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -18,7 +17,7 @@ import (
 
 // questions are the commands that only look.
 func (f *flipside) questions() []*cli.Command {
-	asJSON := &cli.BoolFlag{Name: "json", Usage: "print JSON", Destination: &f.json}
+	asJSON := &cli.BoolFlag{Name: "json", Usage: "print JSON"}
 	keys := &cli.StringSliceFlag{Name: "key", Usage: "verify the signature with the public key in `FILE` too"}
 	return []*cli.Command{
 		{Name: "status", Usage: "tell where the device stands and what to do now", Flags: []cli.Flag{asJSON}, Action: f.status},
@@ -43,7 +42,7 @@ func (f *flipside) status(c *cli.Context) error {
 	}
 	s := d.Status(c.Context)
 	if f.json {
-		return printJSON(s)
+		return f.document(s)
 	}
 	return report.Status(os.Stdout, s)
 }
@@ -62,11 +61,12 @@ func (f *flipside) doctor(c *cli.Context) error {
 	}
 	diagnosis := doctor.Examine(c.Context, o, doctor.Options{WriteTest: c.Bool("write-test")})
 	if f.json {
-		err = printJSON(diagnosis)
+		err = f.document(diagnosis)
 	} else {
 		err = diagnosis.Print(os.Stdout)
 	}
 	if err == nil && !diagnosis.Healthy() {
+		f.more = func(r *report.Result) { r.Cause = errUnhealthy.Error() }
 		return errUnhealthy
 	}
 	return err
@@ -80,7 +80,7 @@ func (f *flipside) showArtifact(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(d.ArtifactName())
+	f.print(d.ArtifactName())
 	return nil
 }
 
@@ -93,8 +93,9 @@ func (f *flipside) showProvides(c *cli.Context) error {
 		return err
 	}
 	provides := d.Provides()
+	f.more = func(r *report.Result) { r.Provides = &provides }
 	for _, key := range slices.Sorted(maps.Keys(provides)) {
-		fmt.Printf("%s=%s\n", key, provides[key])
+		f.print(key + "=" + provides[key])
 	}
 	return nil
 }
@@ -120,7 +121,7 @@ func (f *flipside) inspect(c *cli.Context) error {
 		return err
 	}
 	if f.json {
-		return printJSON(contents)
+		return f.document(contents)
 	}
 	return contents.Print(os.Stdout)
 }
@@ -143,7 +144,7 @@ func (f *flipside) verify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(verdict)
+	f.print(verdict)
 	return nil
 }
 

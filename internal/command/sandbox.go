@@ -43,7 +43,7 @@ func (f *flipside) sandboxCreate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s is a device of type %s; use it with: flipside --sandbox %s install ARTIFACT\n", s.Dir, c.String("device-type"), dir)
+	f.print(fmt.Sprintf("%s is a device of type %s; use it with: flipside --sandbox %s install ARTIFACT", s.Dir, c.String("device-type"), dir))
 	return nil
 }
 
@@ -58,7 +58,7 @@ func (f *flipside) sandboxBoot(c *cli.Context) error {
 	}
 	lines, err := s.Boot(c.Context, c.Bool("fail"))
 	for _, line := range lines {
-		fmt.Println(line)
+		f.print(line)
 	}
 	return err
 }

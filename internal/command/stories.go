@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/urfave/cli/v2"
@@ -27,6 +26,7 @@ func (f *flipside) stories() []*cli.Command {
 				&cli.StringSliceFlag{Name: "key", Usage: "verify the signature with the public key in `FILE` too"},
 				&cli.BoolFlag{Name: "single-pass", Usage: "do not verify a file completely before the first byte is written"},
 				&cli.BoolFlag{Name: "no-verify-media", Usage: "do not read back what was written"},
+				&cli.BoolFlag{Name: "dry-run", Usage: "tell what would be done, and write nothing"},
 			),
 			Action: f.install,
 		},
@@ -50,7 +50,12 @@ func (f *flipside) install(c *cli.Context) error {
 	if c.Bool("single-pass") {
 		open = install.SinglePass(open)
 	}
-	f.result, err = f.again(func() (*deployment.Result, error) { return install.Run(c.Context, d, open) })
+	if c.Bool("dry-run") {
+		return f.dryRun(c, d, open)
+	}
+	f.result, err = f.again(func() (*deployment.Result, error) {
+		return install.Run(c.Context, d, open)
+	})
 	return f.finish(c, err)
 }
 
@@ -76,15 +81,13 @@ var errReboot = errors.New("reboot required")
 func (f *flipside) finish(c *cli.Context, err error) error {
 	f.closeSink()
 	for _, line := range f.result.Summary() {
-		fmt.Println(line)
+		f.print(line)
 	}
 	if err != nil {
 		return err
 	}
 	if f.result.Kept || f.result.RebootRequired {
-		for _, step := range f.device.Status(c.Context).Next {
-			f.say("next: %s", step)
-		}
+		f.next = f.device.Status(c.Context).Next
 	}
 	if f.result.RebootRequired && c.Bool("reboot-exit-code") {
 		return errReboot

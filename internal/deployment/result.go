@@ -4,6 +4,8 @@ package deployment
 type Result struct {
 	Artifact string // name of the artifact that the run was about
 
+	Device DeviceState // what a run that went well left behind
+
 	NullPayload bool // nothing to install: recorded at once
 	Streamed    bool // the payload is stored, but not installed
 	Installed   bool // ArtifactInstall happened in this run

@@ -3,6 +3,7 @@ package deployment
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // State is where a deployment stands. What is on disk was written before the work of that state
@@ -99,20 +100,18 @@ func ParseStops(names []string) (Stops, error) {
 			}
 		}
 		if state == None {
-			return nil, fmt.Errorf("cannot stop before unsupported state %q; known are %s", name, stopNames())
+			return nil, fmt.Errorf("cannot stop before unsupported state %q; known are %s", name, strings.Join(StopNames(), ", "))
 		}
 		stops[state] = true
 	}
 	return stops, nil
 }
 
-func stopNames() string {
-	names := ""
-	for i, p := range stopPoints {
-		if i > 0 {
-			names += ", "
-		}
-		names += p.name
+// StopNames are the names that ParseStops knows.
+func StopNames() []string {
+	var names []string
+	for _, p := range stopPoints {
+		names = append(names, p.name)
 	}
 	return names
 }

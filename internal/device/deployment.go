@@ -295,6 +295,7 @@ func (x *Deployment) Finish(err error) (*deployment.Result, error) {
 		x.Failed("", err)
 	}
 	if len(x.failures) == 0 {
+		x.Result.Device = x.reached()
 		return x.Result, nil
 	}
 	first := x.failures[0]
@@ -336,7 +337,18 @@ func (x *Deployment) Selects() bool {
 	return ok
 }
 
-// deviceState says what the run left behind.
+// reached says what a run that went well left behind.
+func (x *Deployment) reached() deployment.DeviceState {
+	if state := x.deviceState(); state != deployment.SlotInvalid && state != deployment.DeviceUnchanged {
+		return state
+	}
+	if x.Result.Installed {
+		return deployment.Switched
+	}
+	return deployment.DeviceUnchanged // what was downloaded is complete
+}
+
+// deviceState says what a failed run left behind.
 func (x *Deployment) deviceState() deployment.DeviceState {
 	switch {
 	case x.Record.Outcome == deployment.Inconsistent:

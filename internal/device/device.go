@@ -5,6 +5,7 @@ package device
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,6 +77,7 @@ type Device struct {
 	lock  *deployment.Lock // while this process works
 
 	foreign error // ErrForeign, if that is so
+	input   *progress.Input
 }
 
 // Open reads configuration and state. What cannot be read is an error: there is no default that
@@ -93,7 +95,8 @@ func Open(o Options) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Device{Config: config, o: o}
+	d := &Device{Config: config, o: o, input: &progress.Input{}}
+	d.o.Sink = d.input.Sink(o.Sink)
 	if d.store, err = deployment.OpenStore(o.FS, d.StateDir(), d.initialProvides); err != nil {
 		return nil, err
 	}
@@ -174,6 +177,12 @@ func (d *Device) Announce(line string) {
 
 // Emit tells whoever watches what happens.
 func (d *Device) Emit(e progress.Event) { d.o.Sink.Emit(e) }
+
+// Counted is r, an artifact; what is read of it is told with the events of the download.
+func (d *Device) Counted(r io.Reader) io.Reader { return d.input.Reader(r) }
+
+// Taken is how much was read of what is Counted, in bytes.
+func (d *Device) Taken() int64 { return d.input.Taken() }
 
 // Note tells whoever watches.
 func (d *Device) Note(format string, args ...any) {

@@ -121,6 +121,9 @@ func (h *Handler) Prepare(ctx context.Context, header *artifact.Header) error {
 	return nil
 }
 
+// Usable says whether the module can be run. It changes nothing.
+func (h *Handler) Usable() error { return h.checkProgram() }
+
 // checkProgram follows symbolic links: distributions install modules that way.
 func (h *Handler) checkProgram() error {
 	info, err := os.Stat(h.program)

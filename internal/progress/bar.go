@@ -21,6 +21,7 @@ type Terminal struct {
 func NewBar(w io.Writer, t Terminal) *Display { return newDisplay(w, &bar{terminal: t}) }
 
 type bar struct {
+	forPeople
 	terminal Terminal
 	text     string // what stands on the line now
 }
@@ -29,7 +30,7 @@ func (b *bar) prompt() bool { return false }
 
 func (b *bar) lines(t *tracker, ev Event, _ time.Time) []string {
 	if ev.Kind == Done {
-		return []string{t.summary()}
+		return []string{t.summary(b.width())}
 	}
 	return nil
 }
@@ -64,13 +65,18 @@ func (b *bar) over(line string) string {
 	return "\r" + line + strings.Repeat(" ", max(rest, 0))
 }
 
-// line is the status as wide as fits. The last column stays free: terminals differ in what happens
+// width is how many columns may be used. The last one stays free: terminals differ in what happens
 // after it.
-func (b *bar) line(s status) string {
-	width := b.terminal.Width() - 1
-	if width < 1 {
-		width = 79
+func (b *bar) width() int {
+	if width := b.terminal.Width() - 1; width >= 1 {
+		return width
 	}
+	return 79
+}
+
+// line is the status as wide as fits.
+func (b *bar) line(s status) string {
+	width := b.width()
 	name, numbers := string(s.phase), s.numbers()
 	if s.percent < 0 {
 		return fit(width, name, numbers)
@@ -81,6 +87,12 @@ func (b *bar) line(s status) string {
 	)
 	tail := join("", numbers)
 	free := width - len(name) - len(percentAndBar(s.percent, 0, false)) - len(tail)
+	for _, detail := range s.details() {
+		if free-len(detail) >= fewest {
+			tail, free = tail+detail, free-len(detail)
+			break
+		}
+	}
 	if cells := min(free, max(width-others, fewest), most); cells >= fewest {
 		return name + percentAndBar(s.percent, cells, b.terminal.Unicode) + tail
 	}
@@ -97,6 +109,19 @@ func (s status) numbers() []string {
 		return []string{amount(s.done, s.total), clock(s.elapsed), speed(s.rate)}
 	}
 	return []string{amount(s.done, s.total), "ETA " + clock(left), speed(s.rate)}
+}
+
+// details are what else is known of a download, the longest first: not all of it fits on every
+// terminal.
+func (s status) details() []string {
+	if s.phase != Download || s.in == 0 && s.skipped == 0 {
+		return nil
+	}
+	return []string{
+		fmt.Sprintf("  in %s, written %s, skipped %s", size(s.in), size(s.written), size(s.skipped)),
+		"  skipped " + size(s.skipped),
+		"  in " + size(s.in),
+	}
 }
 
 // join puts the numbers behind a line, in the order in which they are read: the time last.

@@ -64,6 +64,31 @@ flipside: warning: the clock of this device is wrong
 done: 48.0 MiB written, 0 B skipped in 0:44 (1.1 MB/s)
 `
 
+// shortSummary is the last line where the whole does not fit.
+var shortSummary = map[uint16]string{40: "done: 48.0 MiB in 0:44", 30: "done: 48.0 MiB in 0:44", 20: "done in 0:44", 7: "done"}
+
+// TestBarTellsBytes: what came in, was written and skipped, as far as the terminal is wide enough.
+func TestBarTellsBytes(t *testing.T) {
+	for columns, want := range map[int]string{
+		110: "  20.0/48.0 MiB  10.5 MB/s  ETA 0:03  in 5.0 MiB, written 12.0 MiB, skipped 8.0 MiB",
+		80:  "  20.0/48.0 MiB  10.5 MB/s  ETA 0:03  skipped 8.0 MiB",
+		70:  "  20.0/48.0 MiB  10.5 MB/s  ETA 0:03",
+	} {
+		w := &frames{}
+		synctest.Test(t, func(*testing.T) {
+			d := progress.NewBar(w, progress.Terminal{Width: func() int { return columns }})
+			d.Emit(progress.Event{Kind: progress.Begin, Phase: progress.Download, Total: 48 * mib})
+			time.Sleep(2 * time.Second)
+			d.Emit(progress.Event{Kind: progress.Advance, Phase: progress.Download, Done: 20 * mib, Total: 48 * mib, In: 5 * mib, Written: 12 * mib, Skipped: 8 * mib})
+			d.Close()
+		})
+		lines := strings.Split(strings.TrimRight(w.b.String(), " \n"), "\r")
+		if last := strings.TrimRight(lines[len(lines)-1], " "); !strings.HasSuffix(last, "]"+want) || len(last) >= columns {
+			t.Errorf("on %d columns: %q; want ...]%s", columns, last, want)
+		}
+	}
+}
+
 func TestBarOnTerminals(t *testing.T) {
 	for _, test := range []struct {
 		term, lang string
@@ -105,8 +130,12 @@ func TestBarOnTerminals(t *testing.T) {
 				s.columns = 80
 			}
 			s.write(out)
-			if got := s.text(); got != wantScreen {
-				t.Errorf("screen at the end:\n%s\nwant:\n%s", got, wantScreen)
+			want := wantScreen
+			if short, ok := shortSummary[test.columns]; ok {
+				want = want[:strings.Index(want, "done:")] + short + "\n"
+			}
+			if got := s.text(); got != want {
+				t.Errorf("screen at the end:\n%s\nwant:\n%s", got, want)
 			}
 			bar, found := regexp.MustCompile("^"+test.bar+"$"), false
 			for _, line := range s.states {

@@ -31,12 +31,25 @@ type Display struct {
 	pulse   atomic.Int64  // grows whenever the writer took something
 }
 
+// forPeople is what the styles for people have in common.
+type forPeople struct{}
+
+func (forPeople) message(ev Event) []string { return message(ev) }
+func (forPeople) leftOut(n int) string      { return leftOut(n) }
+func (forPeople) room() int                 { return maxLines }
+
 // style is how a Display looks. All methods are called with the lock held.
 type style interface {
 	// lines is what ev, already in t, has to say beside its message.
 	lines(t *tracker, ev Event, now time.Time) []string
 	// frame is what to write now: the lines and whatever else is due. last: there will be no other.
 	frame(t *tracker, lines []string, now time.Time, last bool) string
+	// message is what ev says in words.
+	message(ev Event) []string
+	// leftOut stands where n lines are missing.
+	leftOut(n int) string
+	// room is how many lines may wait.
+	room() int
 	// prompt says whether lines are written at once instead of with the next frame.
 	prompt() bool
 }
@@ -59,9 +72,9 @@ func (d *Display) Emit(ev Event) {
 	}
 	now := time.Now()
 	d.track.apply(ev, now)
-	d.lines = append(d.lines, message(ev)...)
+	d.lines = append(d.lines, d.style.message(ev)...)
 	d.lines = append(d.lines, d.style.lines(&d.track, ev, now)...)
-	if over := len(d.lines) - maxLines; over > 0 {
+	if over := len(d.lines) - d.style.room(); over > 0 {
 		d.lines = d.lines[over:]
 		d.dropped += over
 	}
@@ -119,7 +132,7 @@ func (d *Display) frame(last bool) string {
 	defer d.mu.Unlock()
 	lines := d.lines
 	if d.dropped > 0 {
-		lines = append([]string{"(" + plural(d.dropped, "line") + " left out)"}, lines...)
+		lines = append([]string{d.style.leftOut(d.dropped)}, lines...)
 	}
 	d.lines, d.dropped = nil, 0
 	return d.style.frame(&d.track, lines, time.Now(), last)

@@ -7,13 +7,14 @@ package progress
 type Kind string
 
 const (
-	Begin   Kind = "begin"   // Phase begins; Total is its size in bytes, 0 if it has none
-	Advance Kind = "advance" // Done bytes of Phase are safely where they belong
-	End     Kind = "end"     // Phase is complete
-	Note    Kind = "note"    // Text is worth knowing
-	Warning Kind = "warning" // Text is worth acting upon
-	Output  Kind = "output"  // Text is one line that the program From printed
-	Done    Kind = "done"    // all phases are complete, synced and verified: only now it is 100 %
+	Begin   Kind = "begin"    // Phase begins; Total is its size in bytes, 0 if it has none
+	Advance Kind = "advance"  // Done bytes of Phase are safely where they belong
+	End     Kind = "end"      // Phase is complete
+	Note    Kind = "note"     // Text is worth knowing
+	Warning Kind = "warning"  // Text is worth acting upon
+	Output  Kind = "output"   // Text is one line that the program From printed
+	Done    Kind = "done"     // all phases are complete, synced and verified: only now it is 100 %
+	LeftOut Kind = "left-out" // Text lines of a stream are missing here: its reader was too slow
 )
 
 // Phase is a part of the work that takes time, named as a person would name it.

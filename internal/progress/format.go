@@ -64,8 +64,8 @@ func clock(d time.Duration) string {
 	return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
 }
 
-// summary is the last line.
-func (t *tracker) summary() string {
+// summary is the last line, as long as fits into width columns.
+func (t *tracker) summary(width int) string {
 	took := t.ended.Sub(t.began)
 	var bytes int64
 	var what string
@@ -80,9 +80,16 @@ func (t *tracker) summary() string {
 	}
 	line := "done" + what + " in " + clock(took)
 	if bytes > 0 && took >= time.Second {
-		line += " (" + speed(float64(bytes)/took.Seconds()) + ")"
+		if full := line + " (" + speed(float64(bytes)/took.Seconds()) + ")"; len(full) <= width {
+			return full
+		}
 	}
-	return line
+	for _, shorter := range []string{line, "done: " + size(bytes) + " in " + clock(took), "done in " + clock(took)} {
+		if len(shorter) <= width {
+			return shorter
+		}
+	}
+	return "done"
 }
 
 // message is what Note, Warning and Output events say, in lines; nil for the other kinds.

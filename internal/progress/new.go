@@ -16,16 +16,17 @@ const (
 	Auto  Mode = "auto"  // a bar on a terminal that can, plain lines elsewhere
 	Bar   Mode = "bar"   // one line that is drawn again and again
 	Plain Mode = "plain" // lines, for logs and files
+	JSON  Mode = "json"  // a Line for each event, for programs
 	None  Mode = "none"  // no progress, but notes, warnings and the output of programs
 )
 
 // ParseMode reads a Mode.
 func ParseMode(s string) (Mode, error) {
 	switch m := Mode(s); m {
-	case Auto, Bar, Plain, None:
+	case Auto, Bar, Plain, JSON, None:
 		return m, nil
 	}
-	return "", fmt.Errorf("%q is not a way to show progress: auto, bar, plain or none", s)
+	return "", fmt.Errorf("%q is not a way to show progress: auto, bar, plain, json or none", s)
 }
 
 // New returns a Display on w, usually os.Stderr. Close it before writing to the same terminal.
@@ -39,6 +40,8 @@ func New(w *os.File, mode Mode) *Display {
 	switch mode {
 	case Bar:
 		return NewBar(w, Terminal{Width: func() int { return width(w) }, Unicode: unicode(os.Getenv)})
+	case JSON:
+		return NewStream(w)
 	case None:
 		return NewQuiet(w)
 	}

@@ -3,6 +3,7 @@ package progress
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 )
@@ -21,6 +22,7 @@ func NewPlain(w io.Writer) *Display { return newDisplay(w, &plain{}) }
 func NewQuiet(w io.Writer) *Display { return newDisplay(w, quiet{}) }
 
 type plain struct {
+	forPeople
 	shown int       // tenth of the whole that was written last
 	at    time.Time // of the last line about progress
 }
@@ -41,8 +43,10 @@ func (p *plain) lines(t *tracker, ev Event, now time.Time) []string {
 		if s := t.status(now); s.percent/plainStep > p.shown {
 			return p.line(s, now)
 		}
+	case End:
+		return ended(t, ev.Phase, now)
 	case Done:
-		return []string{"flipside: " + t.summary()}
+		return []string{"flipside: " + t.summary(math.MaxInt)}
 	}
 	return nil
 }
@@ -71,7 +75,21 @@ func (p *plain) frame(t *tracker, lines []string, now time.Time, last bool) stri
 	return joined(lines)
 }
 
-type quiet struct{}
+// ended says what a phase did that moved bytes, so that nobody takes its last percentage, which is
+// that of the whole, for an end in the middle.
+func ended(t *tracker, phase Phase, now time.Time) []string {
+	s := t.find(phase)
+	if s == nil || s.done <= 0 {
+		return nil
+	}
+	line := fmt.Sprintf("flipside: %s: complete, %s", phase, size(s.done))
+	if phase == Download && t.in > 0 {
+		line += fmt.Sprintf(" (%s from the source, %s written, %s skipped)", size(t.in), size(t.written), size(t.skipped))
+	}
+	return []string{line + " in " + clock(now.Sub(s.began))}
+}
+
+type quiet struct{ forPeople }
 
 func (quiet) prompt() bool                                                 { return true }
 func (quiet) lines(*tracker, Event, time.Time) []string                    { return nil }

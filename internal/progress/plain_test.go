@@ -23,9 +23,11 @@ flipside: download  50%  29.0/48.0 MiB  3.3 MB/s  ETA 0:07
 flipside: download  60%  35.0/48.0 MiB  3.3 MB/s  ETA 0:05
 flipside: download  71%  41.0/48.0 MiB  3.3 MB/s  ETA 0:03
 flipside: download  81%  47.0/48.0 MiB  3.3 MB/s  ETA 0:01
+flipside: download: complete, 48.0 MiB in 0:14
 flipside: sync
 flipside: read back: 48.0 MiB
 flipside: read back  91%  16.0/48.0 MiB  28.0 MB/s  for 0:00
+flipside: read back: complete, 48.0 MiB in 0:02
 flipside: scripts
 flipside: warning: the clock of this device is wrong
 flipside: scripts  99%  for 0:15
@@ -138,13 +140,13 @@ func TestSummary(t *testing.T) {
 }
 
 func TestParseMode(t *testing.T) {
-	for _, s := range []string{"auto", "bar", "plain", "none"} {
+	for _, s := range []string{"auto", "bar", "plain", "json", "none"} {
 		if m, err := progress.ParseMode(s); err != nil || string(m) != s {
 			t.Errorf("ParseMode(%q) = %q, %v", s, m, err)
 		}
 	}
 	for _, s := range []string{"", "Bar", "fancy"} {
-		if m, err := progress.ParseMode(s); err == nil || !strings.Contains(err.Error(), "auto, bar, plain or none") {
+		if m, err := progress.ParseMode(s); err == nil || !strings.Contains(err.Error(), "auto, bar, plain, json or none") {
 			t.Errorf("ParseMode(%q) = %q, %v; want an error that lists the modes", s, m, err)
 		}
 	}

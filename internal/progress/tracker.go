@@ -46,6 +46,7 @@ type tracker struct {
 	finished         bool     // Done was seen
 	best             int      // the highest percentage shown: it never goes back
 	began, ended     time.Time
+	in               int64 // taken from the source
 	written, skipped int64
 	zeroed           int64
 	moved            int64 // payload bytes of the download
@@ -55,6 +56,7 @@ func (t *tracker) apply(ev Event, now time.Time) {
 	if t.began.IsZero() {
 		t.began = now
 	}
+	t.in = max(t.in, ev.In)
 	t.written, t.skipped = max(t.written, ev.Written), max(t.skipped, ev.Skipped)
 	t.zeroed = max(t.zeroed, ev.Zeroed)
 	switch ev.Kind {
@@ -198,6 +200,8 @@ type status struct {
 	done, total int64 // of the phase
 	rate        float64
 	elapsed     time.Duration // in the phase
+
+	in, written, skipped int64 // of the download
 }
 
 func (t *tracker) status(now time.Time) status {
@@ -212,6 +216,7 @@ func (t *tracker) status(now time.Time) status {
 	return status{
 		phase: s.phase, percent: percent, done: s.done, total: s.total,
 		rate: s.rate(now), elapsed: now.Sub(s.began),
+		in: t.in, written: t.written, skipped: t.skipped,
 	}
 }
 

@@ -92,7 +92,7 @@ func inspectFiles(p *artifact.Payload) ([]FileContents, error) {
 func (c *Contents) Print(w io.Writer) error {
 	var b strings.Builder
 	line := func(label, format string, args ...any) {
-		fmt.Fprintf(&b, "%-17s %s\n", label, fmt.Sprintf(format, args...))
+		fmt.Fprintf(&b, "%-17s %s\n", label, printable(fmt.Sprintf(format, args...)))
 	}
 	line("artifact:", "%s", c.Name)
 	if c.Group != "" {

@@ -39,11 +39,26 @@ const (
 	Interrupted    = 10 // by the operator; cleaned up
 )
 
+// Meanings are those of the exit codes, in words.
+var Meanings = [...]string{
+	Done:           "done",
+	Failed:         "failed; the device is as before, untouched or rolled back; or wrong usage",
+	NoDeployment:   "nothing in progress to commit, roll back or resume",
+	Inconsistent:   "failed and could not be undone",
+	RebootRequired: "done, and a reboot is required; only with --reboot-exit-code",
+	Busy:           "another deployment is in progress, or another flipside is at work",
+	Refused:        "artifact refused: damaged, malformed, unsigned or wrongly signed",
+	Unfit:          "artifact does not fit this device: device type, depends, slot too small",
+	SourceLost:     "source unreachable or lost, retries used up",
+	FellBack:       "the device fell back: the new system did not come up, the old one runs",
+	Interrupted:    "interrupted by the operator; cleaned up",
+}
+
 // Report is how a failed run ended.
 type Report struct {
 	Code           int                    `json:"code"`
 	Phase          string                 `json:"phase,omitempty"` // the step that failed
-	Cause          string                 `json:"cause"`
+	Cause          string                 `json:"cause,omitempty"`
 	Hint           string                 `json:"hint,omitempty"`
 	Retryable      bool                   `json:"retryable"` // the same command may work later
 	DeviceState    deployment.DeviceState `json:"device_state"`
@@ -55,7 +70,7 @@ type Report struct {
 // Of makes the report of a run that ended with err. running is the name of the artifact that the
 // device has; "" if the run was not about a device.
 func Of(err error, result *deployment.Result, running string) Report {
-	r := Report{Cause: err.Error(), DeviceState: deployment.DeviceUnchanged, running: running}
+	r := Report{Cause: strings.ReplaceAll(err.Error(), "\n", "; then: "), DeviceState: deployment.DeviceUnchanged, running: running}
 	var failure *deployment.Failure
 	if errors.As(err, &failure) {
 		r.Phase = failure.During
@@ -86,9 +101,9 @@ var interrupted = strings.NewReplacer(
 
 // Lines are the three lines that a person reads.
 func (r Report) Lines() []string {
-	lines := []string{"error: " + strings.ReplaceAll(r.Cause, "\n", "; then: ")}
+	lines := []string{"error: " + printable(r.Cause)}
 	if r.running != "" {
-		lines = append(lines, r.device())
+		lines = append(lines, printable(r.device()))
 	}
 	if r.Hint != "" {
 		lines = append(lines, "hint: "+r.Hint)

@@ -14,7 +14,7 @@ import (
 func Status(w io.Writer, s device.Status) error {
 	var b strings.Builder
 	line := func(label, format string, args ...any) {
-		fmt.Fprintf(&b, "%-14s %s\n", label, fmt.Sprintf(format, args...))
+		fmt.Fprintf(&b, "%-14s %s\n", label, printable(fmt.Sprintf(format, args...)))
 	}
 	line("artifact:", "%s", s.Artifact)
 	if s.DeviceType != "" {

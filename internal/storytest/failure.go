@@ -40,7 +40,13 @@ func (r Ran) Check(want string) error {
 	if strconv.Itoa(r.Code) != want {
 		return fmt.Errorf("%s: exit code %d, signal %v; want exit code %s\n%s", strings.Join(r.Args, " "), r.Code, r.Signal, want, r.Stderr)
 	}
-	if isFlipside(r.Args) && r.Code != 0 && r.Code != 4 {
+	if !isFlipside(r.Args) {
+		return nil
+	}
+	if err := r.validAnswer(); err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(r.Args, " "), err)
+	}
+	if diagnosed := r.Code == 1 && r.has("doctor"); r.Code != 0 && r.Code != 4 && !r.machineStderr() && !diagnosed {
 		if _, err := FailureIn(r.Stderr); err != nil {
 			return fmt.Errorf("%s: %w", strings.Join(r.Args, " "), err)
 		}

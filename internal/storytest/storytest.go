@@ -2,13 +2,16 @@
 // commands, and what a device looks like from outside. It is only for tests.
 //
 //	exits CODE COMMAND...        the command ends with exactly this code; if it is flipside and a
-//	                             failure, it says so in the three lines
+//	                             failure, it says so in the three lines; what it prints as JSON is as
+//	                             the schema says (so have all that print JSON run by exits or refused)
 //	refused CODE flipside ...    the same, and: slots, boot environment, provides and deployment are
 //	                             what they were, and nothing is left running. The inactive slot may
 //	                             differ only if the second line says so. The device is the one of
 //	                             --sandbox, or $DEVICE.
 //	remember DIR, same DIR       slots and boot environment of a device are what they were; same
 //	                             DIR inactive: but for the inactive slot
+//	snapshot NAME DIR...         remembers all that is below the directories: bytes, times, listings
+//	untouched NAME               and nothing of that has changed since
 //	start NAME COMMAND...        in the background
 //	feed NAME FILE COMMAND...    the same, with a pipe as standard input, into which FILE was put; it
 //	                             stays open: more might come
@@ -21,6 +24,10 @@
 //	flip FILE OFFSET             turns a bit over; a negative offset counts from the end
 //	pad FILE SIZE                makes a file longer, or shorter
 //	json KEY...                  standard output was a JSON object with exactly these keys
+//	lines FILE                   the file has JSON lines, the last one a result; it is made the
+//	                             standard output
+//	result KEY=JSON...           these fields of the result, the last line of standard output, are so;
+//	                             KEY: it is there; !KEY: it is not
 //	needs-root                   the story needs root: without it, it is skipped, but not in CI
 //	loop VAR FILE                $VAR is a loop device on the file
 //	mount ARGS... DIR            mount(8), until the story ends
@@ -54,6 +61,7 @@ func Params(testdata string, program func() (string, error)) testscript.Params {
 			e.Values[storyKey{}] = &story{
 				test: e.T(), program: program,
 				programs: map[string]*background{}, looks: map[string]Look{}, machines: map[string]machine{},
+				snapshots: map[string]map[string]string{}, watched: map[string][]string{},
 			}
 			return os.Mkdir(filepath.Join(e.WorkDir, "recorder"), 0o755)
 		},
@@ -71,6 +79,10 @@ func Params(testdata string, program func() (string, error)) testscript.Params {
 			"flip":         plain(cmdFlip),
 			"pad":          plain(cmdPad),
 			"json":         plain(cmdJSON),
+			"snapshot":     plain(cmdSnapshot),
+			"untouched":    plain(cmdUntouched),
+			"lines":        plain(cmdLines),
+			"result":       plain(cmdResult),
 			"needs-root":   plain(cmdNeedsRoot),
 			"loop":         plain(cmdLoop),
 			"mount":        plain(cmdMount),
@@ -88,6 +100,9 @@ type story struct {
 	programs map[string]*background
 	looks    map[string]Look    // by the device's directory
 	machines map[string]machine // by their directory
+
+	snapshots map[string]map[string]string
+	watched   map[string][]string // the directories of each snapshot
 }
 
 type storyKey struct{}
