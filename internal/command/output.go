@@ -63,6 +63,9 @@ func (f *flipside) fail(err error) int {
 	case errors.Is(err, errUnhealthy):
 		return report.Failed
 	}
+	if ended := (told{}); errors.As(err, &ended) {
+		return ended.code
+	}
 	if wrong := (usageError{}); errors.As(err, &wrong) {
 		f.say("error: %v", wrong)
 		f.say("hint: `flipside --help` lists commands and options")

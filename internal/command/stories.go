@@ -41,7 +41,7 @@ func (f *flipside) install(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	d, err := f.open(c)
+	d, err := f.openToWork(c, uri)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func (f *flipside) story(tell func(context.Context, *device.Device) (*deployment
 		if err := noArgument(c); err != nil {
 			return err
 		}
-		d, err := f.open(c)
+		d, err := f.openToWork(c, "")
 		if err != nil {
 			return err
 		}
@@ -73,6 +73,7 @@ var errReboot = errors.New("reboot required")
 
 // finish prints the result block of a story and passes its error on.
 func (f *flipside) finish(c *cli.Context, err error) error {
+	f.recordEnd(c, err)
 	f.closeSink()
 	for _, line := range f.result.Summary() {
 		fmt.Println(line)
@@ -85,7 +86,7 @@ func (f *flipside) finish(c *cli.Context, err error) error {
 			f.say("next: %s", step)
 		}
 	}
-	if f.result.RebootRequired && c.Bool("reboot-exit-code") {
+	if f.rebootCode(c) {
 		return errReboot
 	}
 	return nil
