@@ -256,7 +256,8 @@ func (s sandboxed) unmoved(c badSource) error {
 	return errors.Join(odd...)
 }
 
-// filesIn lists everything below dir and what is in it, but for the lock file.
+// filesIn lists everything below dir and what is in it, but for what says who works and what they
+// had to tell: the lock file and the log.
 func filesIn(dir string) (map[string]string, error) {
 	all := map[string]string{}
 	return all, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
@@ -266,6 +267,9 @@ func filesIn(dir string) (map[string]string, error) {
 		name, err := filepath.Rel(dir, path)
 		if err != nil || name == "var/lib/mender/flipside" || name == "var/lib/mender/flipside/lock" {
 			return err
+		}
+		if name == "var/lib/mender/flipside/log" {
+			return fs.SkipDir
 		}
 		switch {
 		case e.IsDir():

@@ -205,7 +205,11 @@ func TestHeaders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := map[string]string{"standard error": told, "the log": string(logged), "the lock file": string(lock), "the status": got.Get("Status")}
+	events := s.must("0", "--sandbox", s.dir, "log", "--json").Stdout
+	all := map[string]string{"standard error": told, "the log": string(logged), "the lock file": string(lock), "the status": got.Get("Status"), "the log of events": events}
+	if !strings.Contains(events, `"source":"`+server.URL+`/next.mender?..."`) {
+		t.Errorf("the log of events does not name the source:\n%s", events)
+	}
 	if !strings.Contains(all["the status"], "install "+server.URL+"/next.mender?...") {
 		t.Errorf("the status does not name the source:\n%s", all["the status"])
 	}

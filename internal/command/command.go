@@ -5,9 +5,8 @@ package command
 import (
 	"context"
 	"os"
-	"os/signal"
 	"slices"
-	"syscall"
+	"sync/atomic"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -16,6 +15,7 @@ import (
 	"flipside/internal/demo"
 	"flipside/internal/deployment"
 	"flipside/internal/device"
+	"flipside/internal/eventlog"
 	"flipside/internal/progress"
 	"flipside/internal/source"
 )
@@ -29,11 +29,10 @@ type Program struct {
 
 // Run is the whole program: arguments (without the program's name) in, exit code out.
 func (p Program) Run(args []string) (exitCode int) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop) // the first signal ends cleanly, the second one kills
+	ctx, interrupt := context.WithCancelCause(context.Background())
+	defer interrupt(nil)
 	f := &flipside{Program: p, built: builtAt(p.Built), wake: make(chan struct{}, 1)}
-	defer f.listen()()
+	defer f.listen(interrupt)()
 	app := f.app()
 	ourWay(app.Commands)
 	spec := specOf(app)
@@ -54,37 +53,12 @@ type flipside struct {
 	result   *deployment.Result // once there is one
 	displays []*progress.Display
 	watch    progress.Sink // what the command line made of the displays
+	recorder *eventlog.Log // of a command that changes the device
+	working  atomic.Bool   // it is such a command
 	log      *os.File      // --log-file; it is open until the program ends
 	wake     chan struct{} // SIGUSR1: another process says "run the waiting script now"
 	yes      bool          // --yes
 	answer
-}
-
-// listen takes the signals that do not end a run, until the function that it returns is called.
-// SIGUSR1 runs a waiting state script again. A terminal that is gone (SIGHUP) or a reader that is
-// gone (SIGPIPE) must not stop an update half way. They are taken, not ignored: what is ignored
-// would be ignored by scripts and modules too.
-func (f *flipside) listen() (stop func()) {
-	signals := make(chan os.Signal, 1)
-	done := make(chan struct{})
-	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGHUP, syscall.SIGPIPE)
-	go func() {
-		defer close(done)
-		for s := range signals {
-			if s != syscall.SIGUSR1 {
-				continue
-			}
-			select {
-			case f.wake <- struct{}{}:
-			default: // it is awake already
-			}
-		}
-	}()
-	return func() {
-		signal.Stop(signals)
-		close(signals)
-		<-done
-	}
 }
 
 func (f *flipside) app() *cli.App {
@@ -98,7 +72,7 @@ func (f *flipside) app() *cli.App {
 		OnUsageError:              misused,
 		Action:                    noCommand,
 		Flags:                     globalFlags(),
-		Commands:                  slices.Concat(f.stories(), f.questions(), f.playground(), f.papers()),
+		Commands:                  slices.Concat(f.stories(), f.questions(), f.seat(), f.playground(), f.papers()),
 	}
 }
 

@@ -37,7 +37,7 @@ type answer struct {
 var noJSON = map[string]bool{"demo": true, "completion": true, "man": true}
 
 // documents are the commands that answer with one document: events would be in its way.
-var documents = map[string]bool{"status": true, "doctor": true, "inspect": true}
+var documents = map[string]bool{"status": true, "doctor": true, "inspect": true, "log": true}
 
 // open finds out how to answer. It must work with command lines that the library refuses.
 func (a *answer) open(seen cmdline.Seen) error {

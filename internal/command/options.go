@@ -80,11 +80,17 @@ func noEmptyOption(c *cli.Context) error {
 
 // open opens the device that the global options name.
 func (f *flipside) open(c *cli.Context) (*device.Device, error) {
+	return f.openWith(c, func(*device.Options) {})
+}
+
+// openWith is open with more options.
+func (f *flipside) openWith(c *cli.Context, more func(*device.Options)) (*device.Device, error) {
 	f.opening = true
 	o, err := f.deviceOptions(c)
 	if err != nil {
 		return nil, err
 	}
+	more(&o)
 	if f.device, err = device.Open(o); err != nil {
 		return nil, err
 	}

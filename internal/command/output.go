@@ -89,6 +89,9 @@ func (f *flipside) report(err error) report.Report {
 		good.Code = report.Failed
 		return good
 	}
+	if ended := (told{}); errors.As(err, &ended) {
+		return ended.Report
+	}
 	if wrong := (usageError{}); errors.As(err, &wrong) {
 		return report.Wrong(wrong)
 	}

@@ -20,7 +20,7 @@ func (f *flipside) questions() []*cli.Command {
 	asJSON := &cli.BoolFlag{Name: "json", Usage: "print JSON"}
 	keys := &cli.StringSliceFlag{Name: "key", Usage: "verify the signature with the public key in `FILE` too"}
 	return []*cli.Command{
-		{Name: "status", Usage: "tell where the device stands and what to do now", Flags: []cli.Flag{asJSON}, Action: f.status},
+		{Name: "status", Usage: "tell where the device stands and what to do now", Flags: []cli.Flag{asJSON, followFlag()}, Action: f.status},
 		{
 			Name: "doctor", Usage: "examine how flipside is integrated on this device, and say how to mend what is wrong", Action: f.doctor,
 			Flags: []cli.Flag{asJSON, &cli.BoolFlag{Name: "write-test", Usage: "also write, read back and remove a variable of the boot environment"}},
@@ -39,6 +39,9 @@ func (f *flipside) status(c *cli.Context) error {
 	d, err := f.open(c)
 	if err != nil {
 		return err
+	}
+	if c.Bool("follow") {
+		return f.follow(c, d)
 	}
 	s := d.Status(c.Context)
 	if f.json {

@@ -42,7 +42,7 @@ func (f *flipside) install(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	d, err := f.open(c)
+	d, err := f.openToWork(c, uri)
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (f *flipside) story(tell func(context.Context, *device.Device) (*deployment
 		if err := noArgument(c); err != nil {
 			return err
 		}
-		d, err := f.open(c)
+		d, err := f.openToWork(c, "")
 		if err != nil {
 			return err
 		}
@@ -79,6 +79,7 @@ var errReboot = errors.New("reboot required")
 
 // finish prints the result block of a story and passes its error on.
 func (f *flipside) finish(c *cli.Context, err error) error {
+	f.recordEnd(c, err)
 	f.closeSink()
 	for _, line := range f.result.Summary() {
 		f.print(line)
@@ -89,7 +90,7 @@ func (f *flipside) finish(c *cli.Context, err error) error {
 	if f.result.Kept || f.result.RebootRequired {
 		f.next = f.device.Status(c.Context).Next
 	}
-	if f.result.RebootRequired && c.Bool("reboot-exit-code") {
+	if f.rebootCode(c) {
 		return errReboot
 	}
 	return nil

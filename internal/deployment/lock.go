@@ -13,6 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// lockName is the lock's file, in the directory of the state files.
+const lockName = "lock"
+
 // Holder is the process that works on a deployment.
 type Holder struct {
 	PID     int       `json:"pid"`
@@ -21,6 +24,30 @@ type Holder struct {
 	TTY     string    `json:"tty,omitempty"`
 
 	Waiting *Waiting `json:"waiting,omitempty"` // the state script that asked to be run later
+
+	// Where the work stands, for whoever looks; it is not in the lock file.
+	Phase   string `json:"phase,omitempty"`   // "" between two phases, or if it is not known
+	Percent *int   `json:"percent,omitempty"` // of the whole; nil: there is nothing to measure
+}
+
+// at is where the work stands, as a part of a sentence: ", download 42%".
+func (h *Holder) at() string {
+	if h.Phase == "" {
+		return ""
+	}
+	if h.Percent == nil {
+		return ", " + h.Phase
+	}
+	return fmt.Sprintf(", %s %d%%", h.Phase, *h.Percent)
+}
+
+// String says who it is, from where, at what, and since when.
+func (h *Holder) String() string {
+	where := ""
+	if h.TTY != "" {
+		where = " on " + h.TTY
+	}
+	return fmt.Sprintf("process %d%s, %q%s, since %s", h.PID, where, h.Command, h.at(), h.Since.Format(time.DateTime))
 }
 
 // Waiting is a state script that asked to be run again later.
@@ -38,20 +65,20 @@ func (h *Holder) Wake() error {
 	return nil
 }
 
-// BusyError means that something else is in the way: another process (Holder), or a deployment
-// that waits for a decision (Record).
+// BusyError means that something else is in the way: another flipside (Holder), another updater
+// (Other, in words), or a deployment that waits for a decision (Record).
 type BusyError struct {
 	Holder *Holder
+	Other  string
 	Record *Record
 }
 
 func (e *BusyError) Error() string {
-	if h := e.Holder; h != nil {
-		where := ""
-		if h.TTY != "" {
-			where = " on " + h.TTY
-		}
-		return fmt.Sprintf("another flipside is at work: process %d%s, %q, since %s", h.PID, where, h.Command, h.Since.Format(time.DateTime))
+	if e.Holder != nil {
+		return "another flipside is at work: " + e.Holder.String()
+	}
+	if e.Other != "" {
+		return e.Other
 	}
 	return fmt.Sprintf("update already in progress: %s is %s", e.Record.Artifact.Name, e.Record.State)
 }
@@ -69,7 +96,7 @@ func Acquire(dir, command string) (*Lock, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +107,7 @@ func Acquire(dir, command string) (*Lock, error) {
 		}
 		return nil, fmt.Errorf("locking %s: %w", f.Name(), err)
 	}
-	l := &Lock{f: f, holder: Holder{PID: os.Getpid(), Command: command, Since: time.Now(), TTY: terminal()}}
+	l := &Lock{f: f, holder: Holder{PID: os.Getpid(), Command: command, Since: time.Now(), TTY: Terminal()}}
 	if err := l.describe(); err != nil {
 		return nil, errors.Join(err, l.Release())
 	}
@@ -111,8 +138,8 @@ func (l *Lock) describe() error {
 	return err
 }
 
-// terminal is where a person would see this process, or "".
-func terminal() string {
+// Terminal is where a person would see this process, or "".
+func Terminal() string {
 	name, err := os.Readlink("/proc/self/fd/2")
 	if err != nil || !strings.HasPrefix(name, "/dev/tty") && !strings.HasPrefix(name, "/dev/pts/") {
 		return ""
@@ -136,7 +163,7 @@ func readHolder(f *os.File) *Holder {
 // Working returns who holds the lock in dir, or nil. It only asks: to take the lock, if only for a
 // moment, would be in the way of somebody who wants it in that moment.
 func Working(dir string) *Holder {
-	f, err := os.Open(filepath.Join(dir, "lock"))
+	f, err := os.Open(filepath.Join(dir, lockName))
 	if err != nil {
 		return nil
 	}

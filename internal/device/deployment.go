@@ -13,6 +13,7 @@ import (
 	"flipside/artifact"
 	"flipside/internal/atomicfile"
 	"flipside/internal/deployment"
+	"flipside/internal/eventlog"
 	"flipside/internal/module"
 	"flipside/internal/payload"
 	"flipside/internal/progress"
@@ -190,7 +191,11 @@ func (x *Deployment) Enter(state deployment.State) error {
 	if x.Handler != nil {
 		x.Record.Memory = x.Handler.Memory()
 	}
-	if err := x.dev.store.Enter(&x.Record, state); err != nil {
+	err := x.dev.store.Enter(&x.Record, state)
+	if errors.Is(err, syscall.ENOSPC) && eventlog.GiveWay(x.dev.o.FS, x.dev.LogDir()) {
+		err = x.dev.store.Enter(&x.Record, state)
+	}
+	if err != nil {
 		if errors.Is(err, atomicfile.ErrUnsettled) {
 			x.doubtful = append(x.doubtful, state)
 		}

@@ -53,6 +53,8 @@ type Options struct {
 	FileSlots  bool   // slots may be plain files: in a sandbox, never on a device
 	LockDirs   []string
 	Wake       <-chan struct{} // runs a waiting state script again at once
+	Locked     func()          // called once this process may work on the device; nil: nobody minds
+	Proc       string          // /proc, or where a sandbox looks for processes of other updaters
 }
 
 func (o *Options) setDefaults() {
@@ -66,6 +68,7 @@ func (o *Options) setDefaults() {
 	def(&o.Datastore, "/var/lib/mender")
 	def(&o.Root, "/")
 	def(&o.BootIDFile, "/proc/sys/kernel/random/boot_id")
+	def(&o.Proc, "/proc")
 }
 
 // Device is this machine. Open reads; nothing is changed before a Deployment begins.
@@ -156,16 +159,27 @@ func (d *Device) Provides() artifact.Provides { return d.store.Provides() }
 // Lock keeps every other flipside from changing this device until it is released.
 func (d *Device) Lock() (lock *deployment.Lock, err error) {
 	if d.lock, err = deployment.Acquire(d.StateDir(), d.o.Command); err != nil {
-		return nil, err
+		return nil, d.located(err)
 	}
-	// Another process may have worked since Open.
-	if err := d.store.Reload(); err != nil {
+	if err := d.free(); err != nil {
 		return nil, errors.Join(err, d.lock.Release())
 	}
-	if d.foreign != nil {
-		return nil, errors.Join(d.foreign, d.lock.Release())
+	if d.o.Locked != nil {
+		d.o.Locked()
 	}
 	return d.lock, nil
+}
+
+// free makes sure, under the lock, that nobody else works on the device.
+func (d *Device) free() error {
+	// Another process may have worked since Open.
+	if err := d.store.Reload(); err != nil {
+		return err
+	}
+	if err := d.alone(); err != nil {
+		return err
+	}
+	return d.foreign
 }
 
 // Announce prints a line of Mender's client that scripts may wait for.

@@ -56,8 +56,8 @@ func (d *Device) Status(ctx context.Context) Status {
 	s := Status{
 		Artifact: d.ArtifactName(),
 		Provides: d.Provides(),
-		Working:  deployment.Working(d.StateDir()),
-		Warnings: d.store.Warnings,
+		Working:  d.Working(),
+		Warnings: append(slices.Clone(d.store.Warnings), d.otherClients()...),
 	}
 	if d.foreign != nil {
 		s.Warnings = append(s.Warnings, d.foreign.Error())
@@ -151,10 +151,10 @@ func (d *Device) deploymentStatus(ctx context.Context, s *Status) {
 // next says what to do now.
 func next(s *Status) []string {
 	if s.Working != nil && s.Working.Waiting != nil {
-		return []string{"flipside resume   # run the waiting script now"}
+		return []string{"flipside resume   # run the waiting script now", "flipside cancel   # do not wait for it any longer"}
 	}
 	if s.Working != nil {
-		return []string{"wait for the running flipside to end"}
+		return []string{"wait for the running flipside to end", "flipside status --follow   # watch it", "flipside cancel   # end it"}
 	}
 	if s.Deployment == nil {
 		if active := s.Slots.Active; active != nil && s.Bootloader.NextSlot != "" && s.Bootloader.NextSlot != active.Name {

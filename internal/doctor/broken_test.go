@@ -284,6 +284,7 @@ func TestBrokenSystem(t *testing.T) {
 		{"Mender's store is damaged", func(f *fixture) { f.write(data+"mender-store", "?") }, []want{warning(doctor.MenderClient, "not a sound")}},
 		{"Mender's daemon", func(f *fixture) { f.write("proc/77/cmdline", "/usr/bin/mender-update\x00daemon\x00") }, []want{warning(doctor.MenderClient, "process 77")}},
 		{"Mender's old daemon", func(f *fixture) { f.write("proc/77/cmdline", "mender\x00-daemon\x00") }, []want{warning(doctor.MenderClient, "process 77")}},
+		{"Mender's client at work", func(f *fixture) { f.write("proc/77/cmdline", "mender-update\x00install\x00x.mender\x00") }, []want{problem(doctor.MenderClient, "at work: process 77, mender-update install")}},
 		{"not a daemon", func(f *fixture) { f.write("proc/77/cmdline", "/usr/bin/mender-update\x00show-artifact\x00") }, nil},
 	})
 }

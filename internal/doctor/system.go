@@ -6,11 +6,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"flipside/internal/disk"
+	"flipside/internal/menderclient"
 	"flipside/internal/menderstore"
 )
 
@@ -57,22 +56,14 @@ func (e *examination) menderClient(context.Context) {
 	e.daemon()
 }
 
-// clients are the names of Mender's client, newest first.
-var clients = [...]string{"mender-update", "mender-client", "mender"}
-
+// daemon: two updaters at a time write to the same slot.
 func (e *examination) daemon() {
-	files, _ := filepath.Glob(filepath.Join(e.how.Proc, "[0-9]*", "cmdline"))
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			continue // it has ended
-		}
-		words := strings.Split(strings.TrimRight(string(data), "\x00"), "\x00")
-		isDaemon := func(word string) bool { return strings.TrimLeft(word, "-") == "daemon" }
-		if slices.Contains(clients[:], filepath.Base(words[0])) && slices.ContainsFunc(words[1:], isDaemon) {
+	for _, p := range menderclient.Running(e.Options.Proc) {
+		if p.Daemon() {
 			e.warn(MenderClient, "stop it and keep it from starting: systemctl disable --now mender-updated mender-client",
-				"its daemon runs (process %s, %s): it may begin an update at any time, also while flipside works", filepath.Base(filepath.Dir(file)), words[0])
-			return
+				"its daemon runs (%v): it may begin an update at any time, also while flipside works", p)
+			continue
 		}
+		e.problem(MenderClient, "wait until it has ended: until then nothing can be installed", "it is at work: %v", p)
 	}
 }

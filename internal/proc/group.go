@@ -68,27 +68,37 @@ func (g group) alive() bool {
 		if name[0] < '1' || name[0] > '9' {
 			continue
 		}
-		if pgrp, state := readStat("/proc/" + name + "/stat"); pgrp == int(g) && state != 'Z' && state != 'X' {
+		if s := readStat("/proc/" + name + "/stat"); s.pgrp == int(g) && s.state != 'Z' && s.state != 'X' {
 			return true
 		}
 	}
 	return false
 }
 
-// readStat returns a process's group and state; 0 if it is gone.
-func readStat(name string) (pgrp int, state byte) {
+// stat is what is needed of a process.
+type stat struct {
+	state      byte
+	ppid, pgrp int
+}
+
+// readStat is the zero value if the process is gone.
+func readStat(name string) stat {
 	data, err := os.ReadFile(name)
 	if err != nil {
-		return 0, 0
+		return stat{}
 	}
 	// "PID (COMMAND) STATE PPID PGRP ..."; only the last parenthesis is certainly not COMMAND's.
 	f := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
 	if len(f) < 3 {
-		return 0, 0
+		return stat{}
 	}
-	pgrp, err = strconv.Atoi(string(f[2]))
+	ppid, err := strconv.Atoi(string(f[1]))
 	if err != nil {
-		return 0, 0
+		return stat{}
 	}
-	return pgrp, f[0][0]
+	pgrp, err := strconv.Atoi(string(f[2]))
+	if err != nil {
+		return stat{}
+	}
+	return stat{f[0][0], ppid, pgrp}
 }

@@ -64,13 +64,15 @@ func newDisplay(w io.Writer, s style) *Display {
 }
 
 // Emit takes an event; it never waits for the writer. After Close it does nothing.
-func (d *Display) Emit(ev Event) {
+func (d *Display) Emit(ev Event) { d.EmitAt(time.Now(), ev) }
+
+// EmitAt is Emit for an event that happened earlier: one that somebody kept.
+func (d *Display) EmitAt(now time.Time, ev Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
 		return
 	}
-	now := time.Now()
 	d.track.apply(ev, now)
 	d.lines = append(d.lines, d.style.message(ev)...)
 	d.lines = append(d.lines, d.style.lines(&d.track, ev, now)...)

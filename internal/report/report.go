@@ -145,7 +145,7 @@ func classify(err error) (code int, hint string, retryable bool) {
 	case errors.Is(err, context.Canceled), errors.Is(err, choose.ErrDeclined):
 		return Interrupted, "start again when it suits", true
 	case errors.As(err, &busy):
-		return Busy, busyHint(busy), busy.Holder != nil
+		return Busy, busyHint(busy), busy.Record == nil
 	case errors.Is(err, deployment.ErrNone):
 		return NoDeployment, "", false
 	case errors.As(err, &lost):
@@ -169,7 +169,10 @@ func classify(err error) (code int, hint string, retryable bool) {
 
 func busyHint(e *deployment.BusyError) string {
 	if e.Holder != nil {
-		return "wait until it has ended; `flipside status` tells"
+		return "wait until it has ended; `flipside status --follow` shows it, `flipside cancel` ends it"
+	}
+	if e.Other != "" {
+		return "wait until it has ended; two updaters at a time ruin the update of both"
 	}
 	switch e.Record.State.Recovery() {
 	case deployment.Wait:

@@ -40,7 +40,7 @@ func Status(w io.Writer, s device.Status) error {
 		line("update:", "%s", update(s.Deployment))
 	}
 	if h := s.Working; h != nil {
-		line("at work:", "process %d, %q, since %s", h.PID, h.Command, h.Since.Format(time.DateTime))
+		line("at work:", "%s", h)
 		if w := h.Waiting; w != nil {
 			line("waiting:", "for %s, since %s, at the latest until %s", w.Script, w.Since.Format(time.DateTime), w.Until.Format(time.DateTime))
 		}

@@ -1,7 +1,6 @@
 package storytest
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -15,7 +14,7 @@ import (
 )
 
 // prepare makes a program ready to run as the story's own exec does.
-func prepare(ts *testscript.TestScript, args []string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
+func prepare(ts *testscript.TestScript, args []string) (cmd *exec.Cmd, stdout, stderr *output) {
 	path := args[0]
 	if !strings.Contains(path, "/") {
 		for _, dir := range filepath.SplitList(ts.Getenv("PATH")) {
@@ -34,7 +33,7 @@ func prepare(ts *testscript.TestScript, args []string) (cmd *exec.Cmd, stdout, s
 			cmd.Env = append(cmd.Env, name+"="+value)
 		}
 	}
-	stdout, stderr = new(bytes.Buffer), new(bytes.Buffer)
+	stdout, stderr = new(output), new(output)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	cmd.WaitDelay = 5 * time.Second // what it left behind may hold its output
 	return cmd, stdout, stderr
@@ -66,8 +65,9 @@ func cmdExits(ts *testscript.TestScript, args []string) {
 // background is a program that runs while the story goes on.
 type background struct {
 	cmd            *exec.Cmd
-	stdout, stderr *bytes.Buffer
+	stdout, stderr *output
 	ended          chan struct{}
+	terminal       *terminal // nil: none
 }
 
 func cmdStart(ts *testscript.TestScript, args []string) {
@@ -93,7 +93,11 @@ func start(ts *testscript.TestScript, name string, args []string, stdin *os.File
 	if stdin != nil {
 		cmd.Stdin = stdin
 	}
-	b := &background{cmd, stdout, stderr, make(chan struct{})}
+	launch(ts, name, &background{cmd: cmd, stdout: stdout, stderr: stderr, ended: make(chan struct{})})
+}
+
+func launch(ts *testscript.TestScript, name string, b *background) {
+	cmd := b.cmd
 	ts.Check(cmd.Start())
 	go func() {
 		defer close(b.ended)
@@ -131,7 +135,11 @@ func cmdEnds(ts *testscript.TestScript, args []string) {
 	case <-time.After(30 * time.Second):
 		ts.Fatalf("%s does not end", strings.Join(b.cmd.Args, " "))
 	}
-	r := Outcome(b.cmd, b.stdout.String(), b.stderr.String())
+	if b.terminal != nil {
+		<-b.terminal.read
+	}
+	// A terminal ends lines in its own way, and shows the keys that are pressed.
+	r := Outcome(b.cmd, b.stdout.String(), strings.NewReplacer("\r\n", "\n", "^C", "").Replace(b.stderr.String()))
 	show(ts, r)
 	ts.Check(r.Check(args[1]))
 }

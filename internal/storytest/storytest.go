@@ -17,6 +17,10 @@
 //	                             stays open: more might come
 //	signal NAME SIGNAL           to its process: INT, TERM, KILL, HUP
 //	ends NAME CODE               like exits, for what was started; or the signal that ended it
+//	terminal NAME COMMAND...     in the background, on a terminal of its own, which shows its standard error
+//	press NAME ctrl-c            on its keyboard
+//	hang-up NAME                 takes its terminal away
+//	shows NAME REGEXP            waits until what it has written so far has a match
 //	nothing-runs                 no process that the story began is left
 //	mkartifact FILE KEY=VALUE... writes an artifact: name, type (none: null payload), device,
 //	                             depends (key:value), provides, clears, group, script, key (a
@@ -74,6 +78,10 @@ func Params(testdata string, program func() (string, error)) testscript.Params {
 			"feed":         plain(cmdFeed),
 			"signal":       plain(cmdSignal),
 			"ends":         plain(cmdEnds),
+			"terminal":     plain(cmdTerminal),
+			"press":        plain(cmdPress),
+			"hang-up":      plain(cmdHangUp),
+			"shows":        plain(cmdShows),
 			"nothing-runs": plain(cmdNothingRuns),
 			"mkartifact":   plain(cmdMakeArtifact),
 			"flip":         plain(cmdFlip),
