@@ -105,6 +105,19 @@ func inherited(number string) (*os.File, error) {
 // get it.
 func (f *flipside) conclude(r report.Report) {
 	a := &f.answer
+	line := f.resultOf(r).Line(time.Now())
+	for _, d := range a.streams {
+		if !a.given || d != a.result {
+			d.Print(line)
+		}
+		d.Close()
+	}
+	a.streams, a.events = nil, nil
+}
+
+// resultOf is r with all that is known of the run.
+func (f *flipside) resultOf(r report.Report) report.Result {
+	a := &f.answer
 	result := report.Result{
 		Command: a.command, Report: r, Bytes: a.tally.Totals(), ElapsedMS: time.Since(a.began).Milliseconds(),
 		Text: a.text, Next: a.next,
@@ -119,14 +132,7 @@ func (f *flipside) conclude(r report.Report) {
 	if a.more != nil {
 		a.more(&result)
 	}
-	line := result.Line(time.Now())
-	for _, d := range a.streams {
-		if !a.given || d != a.result {
-			d.Print(line)
-		}
-		d.Close()
-	}
-	a.streams, a.events = nil, nil
+	return result
 }
 
 // print writes a line of the result for people, to standard output.

@@ -14,6 +14,7 @@ import (
 	"flipside/internal/device"
 	"flipside/internal/eventlog"
 	"flipside/internal/progress"
+	"flipside/internal/report"
 )
 
 // printLog needs no device that can be opened: it may tell why that is so.
@@ -83,15 +84,15 @@ func inShort(r eventlog.Run, at *deployment.Holder) string {
 
 func howItEnded(r eventlog.Run, at *deployment.Holder, took time.Duration) string {
 	after := " after " + max(took, 0).Round(time.Second).String()
-	switch end, h := r.Result(), r.Head(); {
+	switch end, h := endOf(r), r.Head(); {
 	case end == nil && h != nil && at != nil && at.PID == h.PID:
 		return fmt.Sprintf("at work, process %d", h.PID)
 	case end == nil:
 		return "cut short" + after + " or later: it was killed, or the power went"
 	case end.Cause != "":
 		return harmless(fmt.Sprintf("exit code %d%s: %s", end.Code, after, oneLine(end.Cause)))
-	case end.Artifact != "" && len(end.Lines) > 0:
-		return harmless(fmt.Sprintf("done%s: %s: %s", after, end.Artifact, end.Lines[0]))
+	case end.Artifact != "" && len(end.Text) > 0:
+		return harmless(fmt.Sprintf("done%s: %s: %s", after, end.Artifact, end.Text[0]))
 	}
 	return "done" + after
 }
@@ -104,7 +105,7 @@ func inFull(r eventlog.Run) string {
 			fmt.Fprintf(&b, "%s  %s\n", l.Time.Local().Format(time.DateTime), text)
 		}
 	}
-	if r.Result() == nil {
+	if _, ended := r.Result(); !ended {
 		b.WriteString("(here it ends: the run goes on, was killed, or the power went)\n")
 	}
 	return b.String()
@@ -118,17 +119,32 @@ func wordsIn(l eventlog.Line) []string {
 			text += " on " + l.Head.TTY
 		}
 		return []string{harmless(text + ", " + l.Head.Program)}
-	case l.Result != nil:
+	case l.IsResult():
 		var lines []string
-		for _, line := range l.Result.Lines {
+		end := readResult(l)
+		for _, line := range end.Words() {
 			lines = append(lines, harmless(line))
 		}
-		if l.Result.LeftOut > 0 {
-			lines = append(lines, fmt.Sprintf("%d lines that programs printed are not in this log", l.Result.LeftOut))
-		}
-		return append(lines, fmt.Sprintf("exit code %d", l.Result.Code))
+		return append(lines, fmt.Sprintf("exit code %d", end.Code))
 	}
 	return progress.Words(l.Event)
+}
+
+// endOf is how the run ended; nil if it did not, or nobody knows.
+func endOf(r eventlog.Run) *report.Result {
+	if l, ended := r.Result(); ended {
+		return readResult(l)
+	}
+	return nil
+}
+
+// readResult reads a line of ours. What is not as we write it tells nothing.
+func readResult(l eventlog.Line) *report.Result {
+	r, err := report.ParseResult(l.Raw)
+	if err != nil {
+		return &report.Result{Report: report.Report{Code: report.Failed, Cause: "its result cannot be read"}}
+	}
+	return &r
 }
 
 // oneLine joins lines, also those within a text.

@@ -11,7 +11,6 @@ import (
 
 	"flipside/internal/deployment"
 	"flipside/internal/device"
-	"flipside/internal/eventlog"
 	"flipside/internal/progress"
 	"flipside/internal/report"
 )
@@ -106,7 +105,7 @@ func tooLate(d *device.Device) string {
 }
 
 // cancelled says what became of the wish.
-func (f *flipside) cancelled(h *deployment.Holder, end *eventlog.Result) error {
+func (f *flipside) cancelled(h *deployment.Holder, end *report.Result) error {
 	f.closeSink()
 	const ask = "`flipside status` tells where the device stands and what to do now"
 	switch {
@@ -116,7 +115,7 @@ func (f *flipside) cancelled(h *deployment.Holder, end *eventlog.Result) error {
 		return f.tell(report.Failed, ask, "too late to cancel: process %d has done its work", h.PID)
 	case end.Code == report.Inconsistent:
 		f.say("%s", end.Device)
-		return told{report.Report{Code: end.Code, Cause: end.Cause, Hint: end.Hint, DeviceState: deployment.DeviceInconsistent}}
+		return told{report.Report{Code: end.Code, Cause: end.Cause, Hint: end.Hint, DeviceState: end.DeviceState}}
 	}
 	f.print("Cancelled.")
 	if end.Code != report.Interrupted {
@@ -148,7 +147,7 @@ func (f *flipside) follow(c *cli.Context, d *device.Device) error {
 		f.given = true // the other run's result
 		return nil
 	}
-	for _, line := range end.Lines {
+	for _, line := range end.Words() {
 		fmt.Println(harmless(line))
 	}
 	f.say("process %d has ended with exit code %d", h.PID, end.Code)

@@ -79,19 +79,16 @@ var errReboot = errors.New("reboot required")
 
 // finish prints the result block of a story and passes its error on.
 func (f *flipside) finish(c *cli.Context, err error) error {
-	f.recordEnd(c, err)
+	if err == nil && (f.result.Kept || f.result.RebootRequired) {
+		f.next = f.device.Status(c.Context).Next
+	}
+	if err == nil && f.result.RebootRequired && c.Bool("reboot-exit-code") {
+		err = errReboot
+	}
+	f.recordEnd(err)
 	f.closeSink()
 	for _, line := range f.result.Summary() {
 		f.print(line)
 	}
-	if err != nil {
-		return err
-	}
-	if f.result.Kept || f.result.RebootRequired {
-		f.next = f.device.Status(c.Context).Next
-	}
-	if f.rebootCode(c) {
-		return errReboot
-	}
-	return nil
+	return err
 }

@@ -9,6 +9,7 @@ import (
 	"flipside/internal/deployment"
 	"flipside/internal/device"
 	"flipside/internal/eventlog"
+	"flipside/internal/report"
 )
 
 const (
@@ -18,7 +19,7 @@ const (
 
 // await shows what the log of h's run has, and what comes, until the run has ended, and returns how;
 // nil if it did not say. The error is that nobody wants to watch any more.
-func (f *flipside) await(ctx context.Context, d *device.Device, h *deployment.Holder) (*eventlog.Result, error) {
+func (f *flipside) await(ctx context.Context, d *device.Device, h *deployment.Holder) (*report.Result, error) {
 	w := &watcher{f: f, d: d, h: h}
 	t := time.NewTicker(watchEvery)
 	defer t.Stop()
@@ -44,7 +45,7 @@ type watcher struct {
 }
 
 // look shows what is new, and returns how the run ended.
-func (w *watcher) look() *eventlog.Result {
+func (w *watcher) look() *report.Result {
 	if w.tail == nil {
 		run, ok := eventlog.Of(w.d.LogDir(), w.h.PID, w.h.Since)
 		if !ok {
@@ -55,8 +56,8 @@ func (w *watcher) look() *eventlog.Result {
 	lines, _ := w.tail.Next() // best effort: whether it has ended is seen elsewhere too
 	for _, l := range lines {
 		w.f.show(l)
-		if l.Result != nil {
-			return l.Result
+		if l.IsResult() {
+			return readResult(l)
 		}
 	}
 	return nil
@@ -79,7 +80,7 @@ func (f *flipside) show(l eventlog.Line) {
 	switch {
 	case f.json:
 		_, _ = os.Stdout.Write(append(l.Raw, '\n'))
-	case l.Head == nil && l.Result == nil:
+	case l.Head == nil && !l.IsResult():
 		for _, display := range f.displays {
 			display.EmitAt(l.Time, l.Event)
 		}

@@ -1,7 +1,7 @@
 // Package eventlog keeps what the last runs had to tell, for whoever was not there: a technician who
 // lost the connection, a script that asks later. Each run that works on a deployment has a file of
 // its own, DIR/00000012.jsonl, of JSON objects, one on a line: a Head, the events as
-// progress.Append writes them, and a Result. Where that is missing, the run still works, was
+// progress.Append writes them, and how it ended. Where that is missing, the run still works, was
 // killed, or the power went.
 //
 // The log is a convenience, and gives way to everything else: it never fails or delays the work, is
@@ -11,7 +11,7 @@
 //	l := eventlog.New(eventlog.Options{FS: disk.OS{}})
 //	l.Begin(dir, eventlog.Head{Command: "install"})
 //	l.Emit(event)
-//	l.End(eventlog.Result{Code: 0})
+//	l.End(`{"v":1,"time":"...","event":"result",...}`)
 //
 // Writing is for one process at a time, the one that holds the lock. Reading is for everybody.
 package eventlog
@@ -31,9 +31,10 @@ const (
 	reserve = 1 << 20   // bytes that stay free on the medium: state files need some KiB
 	// When a run ends, all that it had to record is recorded.
 	reserveAtEnd = 128 << 10
-	maxLine      = 8 << 10     // bytes; a longer text is cut
-	forTail      = 32 << 10    // bytes for the end of what programs print
-	forEnd       = 3 * maxLine // bytes for how it ended
+	maxLine      = 8 << 10        // bytes; a longer text is cut
+	forTail      = 32 << 10       // bytes for the end of what programs print
+	forEnd       = 3 * maxLine    // bytes for how it ended
+	MaxResult    = forEnd - 1<<10 // bytes of the line that End gets
 	// What programs print, and progress, may not take the place of what happened.
 	forOutput = MaxFile - forTail - forEnd - 32<<10
 	forEvents = MaxFile - forTail - forEnd
@@ -42,7 +43,7 @@ const (
 // Kinds of lines beside those of package progress.
 const (
 	KindRun    progress.Kind = "run"    // the first line: a Head
-	KindResult progress.Kind = "result" // the last one: a Result
+	KindResult progress.Kind = "result" // the last one: how the run ended, in the form that scripts get
 )
 
 // Head says what a run is.
@@ -54,45 +55,31 @@ type Head struct {
 	TTY     string `json:"tty,omitempty"` // where a person would have seen it
 }
 
-// Result says how a run ended.
-type Result struct {
-	Code           int    `json:"code"`            // its exit code
-	Phase          string `json:"phase,omitempty"` // the step that failed
-	Cause          string `json:"cause,omitempty"`
-	Hint           string `json:"hint,omitempty"`
-	Retryable      bool   `json:"retryable"`
-	DeviceState    string `json:"device_state,omitempty"`
-	RebootRequired bool   `json:"reboot_required"`
-
-	Artifact string   `json:"artifact,omitempty"` // its name, where it came so far
-	Device   string   `json:"device,omitempty"`   // what the device runs now, as a sentence
-	Lines    []string `json:"lines,omitempty"`    // what the operator was told in the end
-	LeftOut  int      `json:"left_out,omitempty"` // lines that programs printed and that are not here
-}
-
 // Line is one line of a file.
 type Line struct {
-	progress.Line         // Kind says which of the others is there
-	Head          *Head   // of KindRun
-	Result        *Result // of KindResult
-	Raw           []byte  // as it stands in the file, without the newline
+	progress.Line        // Kind says what it is
+	Head          *Head  // of KindRun
+	Raw           []byte // as it stands in the file, without the newline
 }
+
+// IsResult says that the line, which is the last one of the run, tells how it ended: Raw has that.
+func (l Line) IsResult() bool { return l.Kind == KindResult }
 
 // parse reads a line; false if it is none, as after a power cut.
 func parse(raw []byte) (Line, bool) {
-	l := Line{Raw: raw}
-	if json.Unmarshal(raw, &l.Line) != nil || l.Version < 1 || l.Kind == "" {
-		return l, false
+	var m meta
+	if json.Unmarshal(raw, &m) != nil || m.Version < 1 || m.Kind == "" {
+		return Line{}, false
 	}
-	switch l.Kind {
+	l := Line{Line: progress.Line{Version: m.Version, Time: m.Time, Event: progress.Event{Kind: m.Kind}}, Raw: raw}
+	switch m.Kind {
+	case KindResult: // it is the reader's
+		return l, true
 	case KindRun:
 		l.Head = &Head{}
 		return l, json.Unmarshal(raw, l.Head) == nil
-	case KindResult:
-		l.Result = &Result{}
-		return l, json.Unmarshal(raw, l.Result) == nil
 	}
-	return l, true
+	return l, json.Unmarshal(raw, &l.Line) == nil
 }
 
 // meta is what every line has.
@@ -121,21 +108,6 @@ func headLine(now time.Time, h Head) []byte {
 		meta
 		Head
 	}{metaOf(now, KindRun), h})
-}
-
-// resultLine fits into forEnd.
-func resultLine(now time.Time, r Result) []byte {
-	object := func() []byte {
-		return line(struct {
-			meta
-			Result
-		}{metaOf(now, KindResult), r})
-	}
-	if data := object(); len(data) <= forEnd {
-		return data
-	}
-	r.Cause, r.Hint, r.Lines = cut(r.Cause), cut(r.Hint), nil
-	return object()
 }
 
 // eventLine is an event, cut if it is too long.

@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"strconv"
 	"sync"
 	"time"
 
@@ -127,16 +128,17 @@ func (l *Log) take(data []byte, limit int) bool {
 	return true
 }
 
-// End writes how the run ended. It returns when all is on the medium, or after two seconds.
-func (l *Log) End(r Result) {
+// End writes how the run ended: a line of JSON, without its end, of the kind KindResult and of at
+// most MaxResult bytes. It returns when all is on the medium, or after two seconds.
+func (l *Log) End(result string) {
 	l.end(func() {
-		lines, leftOut := l.tail.rest()
-		r.LeftOut = leftOut
-		if leftOut > 0 {
-			l.pending = append(l.pending, eventLine(time.Now(), progress.Event{Kind: progress.Note, Text: "lines of output were left out here: the log of a run is bounded"})...)
+		lines, lost := l.tail.rest()
+		if lost > 0 {
+			text := strconv.Itoa(lost) + " lines that programs printed: the log of a run is bounded"
+			l.pending = append(l.pending, eventLine(time.Now(), progress.Event{Kind: progress.LeftOut, Text: text})...)
 		}
 		l.pending = append(l.pending, lines...)
-		l.pending = append(l.pending, resultLine(time.Now(), r)...)
+		l.pending = append(append(l.pending, result...), '\n')
 		l.durable = true
 	})
 }

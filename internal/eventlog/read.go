@@ -54,19 +54,20 @@ func (r Run) Head() *Head {
 	return r.Lines[0].Head
 }
 
-// Result says how the run ended; nil if it did not, or nobody knows.
-func (r Run) Result() *Result {
+// Result is the line that tells how the run ended; false if it did not, or nobody knows.
+func (r Run) Result() (Line, bool) {
 	if len(r.Lines) == 0 {
-		return nil
+		return Line{}, false
 	}
-	return r.Lines[len(r.Lines)-1].Result
+	last := r.Lines[len(r.Lines)-1]
+	return last, last.IsResult()
 }
 
 // Position is where the work stood when the run wrote its last line.
 func (r Run) Position() progress.Position {
 	var m progress.Meter
 	for _, l := range r.Lines {
-		if l.Head == nil && l.Result == nil {
+		if l.Head == nil && !l.IsResult() {
 			m.Apply(l.Time, l.Event)
 		}
 	}

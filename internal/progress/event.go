@@ -14,7 +14,7 @@ const (
 	Warning Kind = "warning"  // Text is worth acting upon
 	Output  Kind = "output"   // Text is one line that the program From printed
 	Done    Kind = "done"     // all phases are complete, synced and verified: only now it is 100 %
-	LeftOut Kind = "left-out" // Text lines of a stream are missing here: its reader was too slow
+	LeftOut Kind = "left-out" // Text, "5 lines ...", is missing here: the reader was too slow, or the log is full
 )
 
 // Phase is a part of the work that takes time, named as a person would name it.

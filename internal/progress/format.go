@@ -100,6 +100,8 @@ func message(ev Event) []string {
 		before = "flipside: "
 	case Warning:
 		before = "flipside: warning: "
+	case LeftOut:
+		before = "flipside: left out here: "
 	case Output:
 		before = clean(ev.From) + ": "
 		if ev.From == "" {

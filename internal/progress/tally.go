@@ -18,6 +18,7 @@ type Totals struct {
 	In      int64 `json:"in"`      // taken from the source, compressed
 	Written int64 `json:"written"` // to the medium, or to an update module
 	Skipped int64 `json:"skipped"` // not written, because they were there already
+	Zeroed  int64 `json:"zeroed"`  // made zero by the medium itself
 }
 
 // Emit counts.
@@ -27,17 +28,23 @@ func (t *Tally) Emit(ev Event) {
 	if ev.Kind == Begin && ev.Phase == Download {
 		t.before.Written += t.now.Written
 		t.before.Skipped += t.now.Skipped
-		t.now.Written, t.now.Skipped = 0, 0
+		t.before.Zeroed += t.now.Zeroed
+		t.now.Written, t.now.Skipped, t.now.Zeroed = 0, 0, 0
 	}
 	t.now.In = max(t.now.In, ev.In)
-	t.now.Written, t.now.Skipped = max(t.now.Written, ev.Written), max(t.now.Skipped, ev.Skipped)
+	t.now.Written, t.now.Skipped, t.now.Zeroed = max(t.now.Written, ev.Written), max(t.now.Skipped, ev.Skipped), max(t.now.Zeroed, ev.Zeroed)
 }
 
 // Totals are the sums so far.
 func (t *Tally) Totals() Totals {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return Totals{In: t.now.In, Written: t.before.Written + t.now.Written, Skipped: t.before.Skipped + t.now.Skipped}
+	return Totals{
+		In:      t.now.In,
+		Written: t.before.Written + t.now.Written,
+		Skipped: t.before.Skipped + t.now.Skipped,
+		Zeroed:  t.before.Zeroed + t.now.Zeroed,
+	}
 }
 
 // Input counts what is taken from a source, and tells it with the events of those who work with

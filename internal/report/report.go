@@ -63,14 +63,13 @@ type Report struct {
 	Retryable      bool                   `json:"retryable"` // the same command may work later
 	DeviceState    deployment.DeviceState `json:"device_state"`
 	RebootRequired bool                   `json:"reboot_required"`
-
-	running string
+	Device         string                 `json:"device,omitempty"` // what the device runs now, as a sentence: after a failure
 }
 
 // Of makes the report of a run that ended with err. running is the name of the artifact that the
 // device has; "" if the run was not about a device.
 func Of(err error, result *deployment.Result, running string) Report {
-	r := Report{Cause: strings.ReplaceAll(err.Error(), "\n", "; then: "), DeviceState: deployment.DeviceUnchanged, running: running}
+	r := Report{Cause: strings.ReplaceAll(err.Error(), "\n", "; then: "), DeviceState: deployment.DeviceUnchanged}
 	var failure *deployment.Failure
 	if errors.As(err, &failure) {
 		r.Phase = failure.During
@@ -89,6 +88,9 @@ func Of(err error, result *deployment.Result, running string) Report {
 	if r.DeviceState == deployment.DeviceInconsistent {
 		r.Code, r.Hint = Inconsistent, "the update could not be undone: install a good artifact, or call whoever made this one"
 	}
+	if running != "" {
+		r.Device = r.sentence(running)
+	}
 	return r
 }
 
@@ -102,8 +104,8 @@ var interrupted = strings.NewReplacer(
 // Lines are the three lines that a person reads.
 func (r Report) Lines() []string {
 	lines := []string{"error: " + printable(r.Cause)}
-	if r.running != "" {
-		lines = append(lines, printable(r.device()))
+	if r.Device != "" {
+		lines = append(lines, printable(r.Device))
 	}
 	if r.Hint != "" {
 		lines = append(lines, "hint: "+r.Hint)
@@ -111,28 +113,28 @@ func (r Report) Lines() []string {
 	return lines
 }
 
-// device says what the device runs now.
-func (r Report) device() string {
+// sentence says what the device runs now.
+func (r Report) sentence(running string) string {
 	reboot := ""
 	if r.RebootRequired {
 		reboot = " after the next reboot"
 	}
 	switch r.DeviceState {
 	case deployment.SlotInvalid:
-		return fmt.Sprintf("the running system was not changed; it is still %s. The inactive slot holds an incomplete image, which is never booted", r.running)
+		return fmt.Sprintf("the running system was not changed; it is still %s. The inactive slot holds an incomplete image, which is never booted", running)
 	case deployment.DeviceRolledBack:
-		return fmt.Sprintf("the update was rolled back; the device runs %s%s", r.running, reboot)
+		return fmt.Sprintf("the update was rolled back; the device runs %s%s", running, reboot)
 	case deployment.DevicePending:
-		return fmt.Sprintf("the update is not taken back yet; until then the device is %s", r.running)
+		return fmt.Sprintf("the update is not taken back yet; until then the device is %s", running)
 	case deployment.Switched:
-		return fmt.Sprintf("the update took effect; the device is %s", r.running)
+		return fmt.Sprintf("the update took effect; the device is %s", running)
 	case deployment.DeviceInconsistent:
-		return fmt.Sprintf("the device may be in an inconsistent state; it calls itself %s", r.running)
+		return fmt.Sprintf("the device may be in an inconsistent state; it calls itself %s", running)
 	}
-	if r.running == device.UnknownName {
+	if running == device.UnknownName {
 		return "the device was not changed"
 	}
-	return fmt.Sprintf("the device was not changed; it still runs %s", r.running)
+	return fmt.Sprintf("the device was not changed; it still runs %s", running)
 }
 
 // classify finds the exit code and the hint. The order matters: the first match counts.

@@ -2,6 +2,7 @@ package report
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,6 +40,38 @@ func (r Result) Line(now time.Time) string {
 		panic(err) // strings, numbers and lists of them
 	}
 	return strings.TrimSuffix(line.String(), "\n")
+}
+
+// ParseResult reads what Line has written.
+func ParseResult(line []byte) (Result, error) {
+	var r Result
+	err := json.Unmarshal(line, &r)
+	return r, err
+}
+
+// Short is r without what may be long.
+func (r Result) Short() Result {
+	r.Provides, r.Plan, r.Text, r.Next = nil, nil, nil, nil
+	for _, text := range []*string{&r.Cause, &r.Hint, &r.Device, &r.Artifact, &r.DeviceArtifact} {
+		*text = short(*text)
+	}
+	return r
+}
+
+func short(text string) string {
+	const most = 512
+	if len(text) <= most {
+		return text
+	}
+	return text[:most] + " (cut)"
+}
+
+// Words are what r tells a person: the lines of the result, and those of the failure.
+func (r Result) Words() []string {
+	if r.Cause == "" {
+		return r.Text
+	}
+	return append(slices.Clone(r.Text), r.Lines()...)
 }
 
 // Good is the report of a run that did what was asked.

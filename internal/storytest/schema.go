@@ -79,6 +79,22 @@ func closeObjects(v any) {
 	}
 }
 
+// ValidRuns checks lines of runs as they were kept: each by its schema; a run begins with the line
+// that says what it is, and nothing comes after a result but the next run.
+func ValidRuns(text string) error {
+	over := true
+	for line := range strings.Lines(text) {
+		if err := valid("", line); err != nil {
+			return err
+		}
+		if head := strings.Contains(line, `"event":"run"`); over && !head {
+			return fmt.Errorf("no run has begun: %s", line)
+		}
+		over = strings.Contains(line, `"event":"result"`)
+	}
+	return nil
+}
+
 // valid checks one JSON value against the schema of a line ("") or of a command's document.
 func valid(command, text string) error {
 	all, err := schemas()
@@ -135,6 +151,12 @@ func (r Ran) validStdout() error {
 				return valid(command, r.Stdout)
 			}
 		}
+	}
+	if r.has("log") && r.Code == 0 {
+		return ValidRuns(r.Stdout)
+	}
+	if r.has("--follow") && strings.Contains(r.Stdout, `"event":"run"`) {
+		return ValidRuns(r.Stdout) // with the other's result
 	}
 	if err := ValidLines(r.Stdout); err != nil {
 		return err
