@@ -79,16 +79,6 @@ func soon(t *testing.T) context.Context {
 	return ctx
 }
 
-// tool returns the path of a program that a Debian package brings.
-func tool(t *testing.T, name, pkg string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Fatalf("%s is needed, from the Debian package %s: %v", name, pkg, err)
-	}
-	return path
-}
-
 // must runs a program that has to succeed, in dir, and returns what it printed.
 func must(t *testing.T, dir, name string, args ...string) string {
 	t.Helper()
