@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"bootenv/bootsim":              {"bootenv", "bootenv/internal/ubootenv", "bootenv/internal/grubenv", "internal/disk"},
 	"bootenv/internal/ubootenv":    {},
 	"bootenv/internal/grubenv":     {},
+	"internal/acceptance":          {},
 	"internal/atomicfile":          {"internal/disk"},
 	"internal/bench":               {"artifact"},
 	"internal/choose":              {"artifact", "internal/source"},
