@@ -15,6 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"flipside/artifact"
+	"flipside/internal/hosttest"
 )
 
 // pipe packs with a real tool.
@@ -40,9 +41,9 @@ func bigPlan() *plan {
 
 // TestRealCompressors reads what gzip, xz and zstd write, in their less usual ways too.
 func TestRealCompressors(t *testing.T) {
-	tool(t, "xz", "xz-utils")
-	tool(t, "zstd", "zstd")
-	tool(t, "gzip", "gzip")
+	hosttest.Tool(t, "xz-utils", "xz")
+	hosttest.Tool(t, "zstd", "zstd")
+	hosttest.Tool(t, "gzip", "gzip")
 	for _, command := range []string{
 		"gzip -1", "gzip -9n",
 		"xz -0", "xz -6", "xz -9", "xz -0 -C none", "xz -0 -C crc32", "xz -0 -C sha256",
@@ -63,8 +64,8 @@ func TestRealCompressors(t *testing.T) {
 
 // TestConcatenated: what is packed in parts is one content, in all formats; xz may be padded.
 func TestConcatenated(t *testing.T) {
-	tool(t, "xz", "xz-utils")
-	tool(t, "zstd", "zstd")
+	hosttest.Tool(t, "xz-utils", "xz")
+	hosttest.Tool(t, "zstd", "zstd")
 	parts := func(s string, between string, name string, args ...string) string {
 		half := len(s) / 2
 		return pipe(t, s[:half], name, args...) + between + pipe(t, s[half:], name, args...)
@@ -88,8 +89,8 @@ func TestConcatenated(t *testing.T) {
 
 // TestRefusePacked damages what is packed, with the outside being right.
 func TestRefusePacked(t *testing.T) {
-	tool(t, "xz", "xz-utils")
-	tool(t, "zstd", "zstd")
+	hosttest.Tool(t, "xz-utils", "xz")
+	hosttest.Tool(t, "zstd", "zstd")
 	for name, pack := range map[string]func(string) string{
 		"gzip": func(s string) string { return pipe(t, s, "gzip", "-c") },
 		"xz":   func(s string) string { return pipe(t, s, "xz", "-0c") },
@@ -132,7 +133,7 @@ func TestGzipHeaderCut(t *testing.T) {
 // TestDamagedXZ damages, one after the other, all bytes of an xz file that are not packed data:
 // headers, checks, index and footer. Even where the content would be right, that is noticed.
 func TestDamagedXZ(t *testing.T) {
-	tool(t, "xz", "xz-utils")
+	hosttest.Tool(t, "xz-utils", "xz")
 	for _, check := range []struct {
 		name string
 		size int
@@ -166,7 +167,7 @@ func allocated(f func()) uint64 {
 
 // TestBombs: whatever is stated or unpacked, the memory used has a bound.
 func TestBombs(t *testing.T) {
-	tool(t, "xz", "xz-utils")
+	hosttest.Tool(t, "xz-utils", "xz")
 	zeros := strings.Repeat("\x00", 64<<20)
 	gz := func(s string) string {
 		var b bytes.Buffer
@@ -242,7 +243,7 @@ func withDictionary(xz string, coded byte) string {
 
 // TestUnsupportedXZ: filters that artifacts do not have are named as what they are.
 func TestUnsupportedXZ(t *testing.T) {
-	tool(t, "xz", "xz-utils")
+	hosttest.Tool(t, "xz-utils", "xz")
 	checkRefused(t, map[string]refused{
 		"x86": {artifact.ErrUnsupported, "other filters than LZMA2", func(p *plan) {
 			p.packed = func(s string) string { return pipe(t, s, "xz", "-c", "--x86", "--lzma2") }

@@ -13,16 +13,10 @@ import (
 	"testing"
 
 	"flipside/artifact"
+	"flipside/internal/hosttest"
 )
 
-// Tests against the real tools. Each names the Debian package that it cannot do without.
-
-func tool(t testing.TB, name, pkg string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		t.Fatalf("%s is needed, from the Debian package %s: %v", name, pkg, err)
-	}
-}
+// Tests against the real tools.
 
 // run runs a command in dir and returns what it printed.
 func run(t testing.TB, dir string, name string, args ...string) string {
@@ -67,7 +61,7 @@ func noise(n int) []byte {
 
 // TestReadRealTool reads everything that mender-artifact can write.
 func TestReadRealTool(t *testing.T) {
-	tool(t, "mender-artifact", "mender-artifact")
+	hosttest.Tool(t, "mender-artifact", "mender-artifact")
 	dir := t.TempDir()
 	files := contents{
 		"image.ext4": string(noise(1<<20 + 17)), "small.txt": "a small one\n", "empty": "",
@@ -138,7 +132,7 @@ func withFiles(args []string, files contents) []string {
 
 // TestWriteRealTool: mender-artifact accepts what Write writes, and says of it what we meant.
 func TestWriteRealTool(t *testing.T) {
-	tool(t, "mender-artifact", "mender-artifact")
+	hosttest.Tool(t, "mender-artifact", "mender-artifact")
 	script := artifact.Script{Name: "ArtifactInstall_Enter_00_x", Content: []byte("#!/bin/sh\n")}
 	full := artifact.Spec{
 		Name: "release-7", Group: "beta",
@@ -200,7 +194,7 @@ func TestWriteRealTool(t *testing.T) {
 
 // TestVerifyOpenSSL: signatures by somebody else, in the forms that are seen.
 func TestVerifyOpenSSL(t *testing.T) {
-	tool(t, "openssl", "openssl")
+	hosttest.Tool(t, "openssl", "openssl")
 	dir := t.TempDir()
 	digest := func(key string) func(string) []byte {
 		return func(manifest string) []byte {

@@ -12,28 +12,14 @@ import (
 
 	"flipside/bootenv"
 	"flipside/bootenv/internal/boottest"
+	"flipside/internal/hosttest"
 )
-
-// loop makes a block device of a file.
-func loop(t *testing.T, file string) (device string) {
-	t.Helper()
-	losetup := boottest.Tool(t, "losetup", "mount")
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal("loop devices need root")
-		}
-		t.Skip("loop devices need root")
-	}
-	device = strings.TrimSpace(run(t, "", losetup, "--find", "--show", file))
-	t.Cleanup(func() { run(t, "", losetup, "--detach", device) })
-	return device
-}
 
 // TestBlockDevice: offsets from the end, as fw_setenv understands them.
 func TestBlockDevice(t *testing.T) {
 	printenv, setenv := libubootenv(t)
 	dir := boottest.Open(t, vectors).Extract(t, "uboot/negative-offset")
-	device := loop(t, dir+"/disk.img")
+	device := hosttest.Loop(t, dir+"/disk.img")
 	config := filepath.Join(t.TempDir(), "fw_env.config")
 	writeFile(t, config, fmt.Appendf(nil, "%[1]s -0x4000 0x2000\n%[1]s -0x2000 0x2000\n", device))
 	env := open(t, config)
@@ -72,7 +58,7 @@ func TestBlockDevice(t *testing.T) {
 func TestBlockDeviceCache(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "disk")
 	writeFile(t, file, append(image(t, 0x1000, true, 1, "a=1"), image(t, 0x1000, true, 0)...))
-	device := loop(t, file)
+	device := hosttest.Loop(t, file)
 	config := filepath.Join(t.TempDir(), "fw_env.config")
 	writeFile(t, config, fmt.Appendf(nil, "%[1]s 0 1000\n%[1]s 0x1000 1000\n", device))
 

@@ -15,6 +15,7 @@ import (
 	"flipside/bootenv/bootsim"
 	"flipside/bootenv/internal/boottest"
 	"flipside/internal/disk"
+	"flipside/internal/hosttest"
 )
 
 const grubSignature = "# GRUB Environment Block\n"
@@ -31,7 +32,7 @@ func writeGrubenv(t *testing.T, path, text string) {
 
 // TestGrubFileWithTool: a grubenv of its own, changed here and by grub-editenv in turn.
 func TestGrubFileWithTool(t *testing.T) {
-	editenv := boottest.Tool(t, "grub-editenv", "grub-common")
+	editenv := hosttest.Tool(t, "grub-common", "grub-editenv")
 	dir := t.TempDir()
 	file := dir + "/grubenv"
 	run(t, "", editenv, file, "create")

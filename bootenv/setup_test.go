@@ -11,9 +11,9 @@ import (
 	"testing"
 
 	"flipside/bootenv"
-	"flipside/bootenv/internal/boottest"
 	"flipside/bootenv/internal/ubootenv"
 	"flipside/internal/disk"
+	"flipside/internal/hosttest"
 )
 
 const vectors = "testdata/vectors.zip"
@@ -172,5 +172,5 @@ func printed(out string) bootenv.Vars {
 
 func libubootenv(t *testing.T) (printenv, setenv string) {
 	t.Helper()
-	return boottest.Tool(t, "fw_printenv", "libubootenv-tool"), boottest.Tool(t, "fw_setenv", "libubootenv-tool")
+	return hosttest.Tool(t, "libubootenv-tool", "fw_printenv"), hosttest.Tool(t, "libubootenv-tool", "fw_setenv")
 }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"flipside/internal/hosttest"
 )
 
 // The update modules that Debian's package mender-client brings, as they are, with artifacts made
@@ -33,7 +35,7 @@ func debianClient(t *testing.T) string {
 	}
 	dir := t.TempDir()
 	// Without the client itself, which nobody runs.
-	tool(t, "dpkg-deb", "dpkg")
+	hosttest.Tool(t, "dpkg", "dpkg-deb")
 	must(t, dir, "sh", "-c", `dpkg-deb --fsys-tarfile "$1" | tar -x ./usr/share`, "sh", files[len(files)-1])
 	return dir
 }
@@ -46,7 +48,7 @@ func downloadClient(t *testing.T, cache string) string {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	cmd := exec.CommandContext(soon(t), tool(t, "apt-get", "apt"), "download", "mender-client")
+	cmd := exec.CommandContext(soon(t), hosttest.Tool(t, "apt", "apt-get"), "download", "mender-client")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("the Debian package mender-client is needed, in %s or by apt-get download (after apt-get update): %v\n%s", cache, err, out)
@@ -71,11 +73,11 @@ func withDebian(t *testing.T) (d *device, generate func(module, name, dest, what
 	for _, module := range []string{"directory", "single-file", "script", "deb"} {
 		write(t, d.path("usr/modules/v3/"+module), read(t, filepath.Join(client, "usr/share/mender/modules/v3", module)), 0o755)
 	}
-	tool(t, "mender-artifact", "mender-artifact")
+	hosttest.Tool(t, "mender-artifact", "mender-artifact")
 	return d, func(module, name, dest, what string) {
 		t.Helper()
 		script := filepath.Join(client, "usr/share/doc/mender-client/examples", module+"-artifact-gen")
-		must(t, d.dir, tool(t, "bash", "bash"), script, "-n", name, "-t", deviceType, "-d", dest, "-o", d.path(name+".mender"), what)
+		must(t, d.dir, hosttest.Tool(t, "bash", "bash"), script, "-n", name, "-t", deviceType, "-d", dest, "-o", d.path(name+".mender"), what)
 	}
 }
 
@@ -86,7 +88,7 @@ func (d *device) packs(module, name string, files ...string) {
 	for _, file := range files {
 		args = append(args, "-f", file)
 	}
-	must(d.t, d.dir, tool(d.t, "mender-artifact", "mender-artifact"), args...)
+	must(d.t, d.dir, hosttest.Tool(d.t, "mender-artifact", "mender-artifact"), args...)
 }
 
 func (d *device) holds(name, want string) {
@@ -178,12 +180,7 @@ func TestDebianScript(t *testing.T) {
 // TestDebianDeb has a root directory of its own for dpkg, which the module need not know of.
 func TestDebianDeb(t *testing.T) {
 	t.Parallel()
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal("dpkg needs root")
-		}
-		t.Skip("dpkg needs root")
-	}
+	hosttest.NeedRoot(t, "dpkg")
 	d, _ := withDebian(t)
 	d.env = []string{"DPKG_ROOT=" + d.path("root"), "PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin"}
 	for _, name := range []string{"info/format", "status", "available"} {
@@ -194,7 +191,7 @@ func TestDebianDeb(t *testing.T) {
 	}
 	d.write("deb/DEBIAN/control", "Package: flipside-test\nVersion: 2\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\nDescription: a file\n")
 	d.write("deb/opt/app", "from the package")
-	must(t, d.dir, tool(t, "dpkg-deb", "dpkg"), "--root-owner-group", "-b", "deb", "app.deb")
+	must(t, d.dir, hosttest.Tool(t, "dpkg", "dpkg-deb"), "--root-owner-group", "-b", "deb", "app.deb")
 	d.packs("deb", "deb-2", "app.deb")
 	d.runs("0", atOnce, "install", "deb-2.mender")
 	d.holds("root/opt/app", "from the package")

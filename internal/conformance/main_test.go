@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"flipside/internal/storytest"
 )
 
 // hanging is when a program that does not end is given up: much later than anything takes, however
@@ -29,15 +31,14 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-tags", "urfave_cli_no_docs", "-ldflags=-s -w", "-o", filepath.Join(dir, "flipside"), "flipside")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+	program, err := storytest.Build(context.Background(), dir)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	// The tests find both by the environment, as what they run does.
 	os.Setenv("TMPDIR", dir)
-	os.Setenv("FLIPSIDE", filepath.Join(dir, "flipside"))
+	os.Setenv("FLIPSIDE", program)
 	// Much of a test is waiting for a disk or a timeout.
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
 		f.Value.Set("8")
@@ -77,16 +78,6 @@ func soon(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), hanging)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-// tool returns the path of a program that a Debian package brings.
-func tool(t *testing.T, name, pkg string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Fatalf("%s is needed, from the Debian package %s: %v", name, pkg, err)
-	}
-	return path
 }
 
 // must runs a program that has to succeed, in dir, and returns what it printed.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"flipside/artifact"
+	"flipside/internal/hosttest"
 )
 
 // refused is an artifact that is wrong before its payload begins: nothing was begun.
@@ -47,7 +48,7 @@ func (d *device) tool(name, kind string, options ...string) {
 	d.t.Helper()
 	d.write("rootfs", "test\n")
 	args := []string{"write", kind, "-t", deviceType, "-n", "test", "-o", d.path(name + ".mender"), "-f", d.path("rootfs")}
-	must(d.t, d.dir, tool(d.t, "mender-artifact", "mender-artifact"), append(args, options...)...)
+	must(d.t, d.dir, hosttest.Tool(d.t, "mender-artifact", "mender-artifact"), append(args, options...)...)
 }
 
 // trusts makes the device take only what one of these keys has signed.

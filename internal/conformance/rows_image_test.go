@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"flipside/artifact"
+	"flipside/internal/hosttest"
 )
 
 // slotSize is that of a slot of a sandbox, in MiB and in bytes.
@@ -137,7 +138,7 @@ func boots(slot, variables string) func(*device, []ran) {
 // variables are those of the boot environment that matter, as the real tool prints them.
 func (d *device) variables() string {
 	d.t.Helper()
-	out := must(d.t, d.dir, tool(d.t, "fw_printenv", "libubootenv-tool"), "-c", d.path("sandbox/etc/fw_env.config"),
+	out := must(d.t, d.dir, hosttest.Tool(d.t, "libubootenv-tool", "fw_printenv"), "-c", d.path("sandbox/etc/fw_env.config"),
 		"mender_boot_part", "mender_boot_part_hex", "upgrade_available")
 	return strings.Join(strings.Fields(out), " ")
 }
@@ -145,7 +146,7 @@ func (d *device) variables() string {
 func (d *device) setVariables(script string) {
 	d.t.Helper()
 	d.write("variables", script)
-	must(d.t, d.dir, tool(d.t, "fw_setenv", "libubootenv-tool"), "-c", d.path("sandbox/etc/fw_env.config"), "-s", d.path("variables"))
+	must(d.t, d.dir, hosttest.Tool(d.t, "libubootenv-tool", "fw_setenv"), "-c", d.path("sandbox/etc/fw_env.config"), "-s", d.path("variables"))
 }
 
 const (

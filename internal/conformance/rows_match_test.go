@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"flipside/artifact"
+	"flipside/internal/hosttest"
 )
 
 // clientsStore makes the device one that Mender's client worked on, with these records in its
@@ -20,7 +21,7 @@ func (d *device) clientsStore(records map[string]string) {
 		fmt.Fprintf(&dump, " %x\n %x\n", key, records[key])
 	}
 	dump.WriteString("DATA=END\n")
-	cmd := exec.CommandContext(soon(d.t), tool(d.t, "mdb_load", "lmdb-utils"), "-n", d.path("var/mender-store"))
+	cmd := exec.CommandContext(soon(d.t), hosttest.Tool(d.t, "lmdb-utils", "mdb_load"), "-n", d.path("var/mender-store"))
 	cmd.Stdin = strings.NewReader(dump.String())
 	if out, err := cmd.CombinedOutput(); err != nil {
 		d.t.Fatalf("mdb_load: %v: %s", err, out)

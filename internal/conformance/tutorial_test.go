@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"flipside/internal/hosttest"
 )
 
 // The tutorial of Mender's documentation for people who write their first update module, done with
@@ -16,7 +18,7 @@ import (
 func website(t *testing.T, module string) *device {
 	t.Helper()
 	d := newDevice(t)
-	tool(t, "bash", "bash")
+	hosttest.Tool(t, "bash", "bash")
 	write(t, d.path("usr/modules/v3/web-file"), read(t, "testdata/modules/"+module), 0o755)
 	d.env = []string{"WWW=" + d.path("www")}
 	if err := os.Mkdir(d.path("www"), 0o755); err != nil {
@@ -33,7 +35,7 @@ func (d *device) release(name string, files map[string]string) {
 		d.write(file, files[file])
 		args = append(args, "-f", file)
 	}
-	must(d.t, d.dir, tool(d.t, "mender-artifact", "mender-artifact"), args...)
+	must(d.t, d.dir, hosttest.Tool(d.t, "mender-artifact", "mender-artifact"), args...)
 }
 
 // serves checks the files that the web server has.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"flipside/internal/hosttest"
 	"flipside/internal/menderstore"
 )
 
@@ -139,7 +140,7 @@ func load(t *testing.T, path string, records map[string]string) {
 		fmt.Fprintf(&dump, " %x\n %x\n", key, records[key])
 	}
 	dump.WriteString("DATA=END\n")
-	cmd := exec.Command(tool(t, "mdb_load"), "-n", path)
+	cmd := exec.Command(hosttest.Tool(t, "lmdb-utils", "mdb_load"), "-n", path)
 	cmd.Stdin = strings.NewReader(dump.String())
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("mdb_load: %v: %s", err, out)
@@ -152,7 +153,7 @@ func load(t *testing.T, path string, records map[string]string) {
 // stat is a line of mdb_stat's words about the main database.
 func stat(t *testing.T, path, name string) string {
 	t.Helper()
-	out, err := exec.Command(tool(t, "mdb_stat"), "-n", path).Output()
+	out, err := exec.Command(hosttest.Tool(t, "lmdb-utils", "mdb_stat"), "-n", path).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,13 +164,4 @@ func stat(t *testing.T, path, name string) string {
 	}
 	t.Fatalf("mdb_stat says nothing of %s: %s", name, out)
 	return ""
-}
-
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Fatalf("%s is needed: install the package lmdb-utils", name)
-	}
-	return path
 }

@@ -2,43 +2,20 @@ package nfs_test
 
 import (
 	"context"
-	"encoding/binary"
-	"io"
 	"net"
 	"testing"
 	"time"
 
 	"flipside/internal/nfs"
+	"flipside/internal/nfs/nfstest"
 )
-
-// be makes a message of words and texts.
-func be(parts ...any) (b []byte) {
-	for _, p := range parts {
-		switch p := p.(type) {
-		case int:
-			b = binary.BigEndian.AppendUint32(b, uint32(p))
-		case uint32:
-			b = binary.BigEndian.AppendUint32(b, p)
-		case string:
-			b = append(binary.BigEndian.AppendUint32(b, uint32(len(p))), p...)
-			b = append(b, make([]byte, -len(p)&3)...)
-		case []byte:
-			b = append(b, p...)
-		}
-	}
-	return b
-}
 
 // serve answers the n-th call with the n-th body, under a proper header unless raw, and then goes.
 func serve(c net.Conn, raw bool, bodies <-chan []byte) {
 	defer c.Close()
 	for {
-		head := make([]byte, 4)
-		if _, err := io.ReadFull(c, head); err != nil {
-			return
-		}
-		call := make([]byte, binary.BigEndian.Uint32(head)&^(1<<31))
-		if _, err := io.ReadFull(c, call); err != nil {
+		call, err := nfstest.ReadCall(c)
+		if err != nil {
 			return
 		}
 		body, ok := <-bodies
@@ -46,8 +23,7 @@ func serve(c net.Conn, raw bool, bodies <-chan []byte) {
 			return
 		}
 		if !raw {
-			body = be(call[:4], 1, 0, 0, 0, 0, body)
-			body = be(1<<31|uint32(len(body)), body)
+			body = nfstest.Reply(call, nfstest.Accepted(body))
 		}
 		if _, err := c.Write(body); err != nil {
 			return
@@ -57,6 +33,7 @@ func serve(c net.Conn, raw bool, bodies <-chan []byte) {
 
 // FuzzServer answers with anything: no panic, no hang, no more than was asked for.
 func FuzzServer(f *testing.F) {
+	be := nfstest.Words
 	attr3 := be(1, 0, 1, 0, 0, 0, 5, 0, 5, 0, 0, 0, 0, 0, 7, 0, 0, 9, 0, 9, 0)
 	mounted := be(0, "handle", 1, 1)
 	dir3 := be(2, attr3[4:])

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"flipside/internal/hosttest"
 )
 
 // openPTY returns both ends of a pseudo terminal with so many columns.
@@ -15,19 +17,19 @@ func openPTY(t *testing.T, columns uint16) (master, slave *os.File) {
 	t.Helper()
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		noPTY(t, err)
+		hosttest.Lacks(t, "pseudo terminals are needed: "+err.Error())
 	}
 	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		noPTY(t, err)
+		hosttest.Lacks(t, "pseudo terminals are needed: "+err.Error())
 	}
 	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
 	if err != nil {
-		noPTY(t, err)
+		hosttest.Lacks(t, "pseudo terminals are needed: "+err.Error())
 	}
 	master = os.NewFile(uintptr(fd), "/dev/ptmx")
 	slaveFD, err := unix.Open(fmt.Sprintf("/dev/pts/%d", n), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		noPTY(t, err)
+		hosttest.Lacks(t, "pseudo terminals are needed: "+err.Error())
 	}
 	slave = os.NewFile(uintptr(slaveFD), "slave")
 	if err := unix.IoctlSetWinsize(slaveFD, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns}); err != nil {
@@ -35,15 +37,6 @@ func openPTY(t *testing.T, columns uint16) (master, slave *os.File) {
 	}
 	t.Cleanup(func() { _ = master.Close(); _ = slave.Close() })
 	return master, slave
-}
-
-// noPTY skips, but not where all tests are expected to run.
-func noPTY(t *testing.T, err error) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatalf("pseudo terminals are needed: %v", err)
-	}
-	t.Skipf("no pseudo terminals here: %v", err)
 }
 
 // hangUp closes the slave and returns what it wrote.

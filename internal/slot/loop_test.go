@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,62 +12,22 @@ import (
 	"golang.org/x/sys/unix"
 
 	"flipside/internal/disk"
+	"flipside/internal/hosttest"
 	"flipside/internal/slot"
 )
 
 // These tests ask the real kernel, with loop devices.
 
-// tool runs a program that some tests cannot do without.
-func tool(t testing.TB, pkg, name string, args ...string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Fatalf("%s is missing: install the Debian package %s", name, pkg)
-	}
-	out, err := exec.Command(path, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-// kernel skips a test where the kernel or the user cannot do it. In CI that is a failure.
-func kernel(t testing.TB) {
-	t.Helper()
-	why := ""
-	if os.Geteuid() != 0 {
-		why = "this test needs root, for loop devices and mounts"
-	} else if _, err := os.Stat("/dev/loop-control"); err != nil {
-		why = "this test needs a kernel with loop devices"
-	}
-	if why == "" {
-		return
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
-}
-
 // loop makes a block device of size bytes and returns its path.
 func loop(t testing.TB, size int64, options ...string) string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "loop")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(file, size); err != nil {
-		t.Fatal(err)
-	}
-	dev := tool(t, "mount", "losetup", append(options, "-f", "--show", file)...)
-	t.Cleanup(func() { tool(t, "mount", "losetup", "-d", dev) })
-	return dev
+	return hosttest.Loop(t, hosttest.Image(t, size), options...)
 }
 
 // mounted makes an ext4 file system on dev and mounts it until the test ends.
 func mounted(t testing.TB, dev string) string {
 	t.Helper()
-	tool(t, "e2fsprogs", "mkfs.ext4", "-q", "-F", dev)
+	hosttest.Run(t, "e2fsprogs", "mkfs.ext4", "-q", "-F", dev)
 	point := t.TempDir()
 	if err := unix.Mount(dev, point, "ext4", 0, ""); err != nil {
 		t.Fatalf("mounting %s: %v", dev, err)
@@ -84,7 +43,6 @@ func mounted(t testing.TB, dev string) string {
 // loops are two loop devices as slots, of which the first one is mounted as the running system.
 func loops(t testing.TB, size int64, options ...string) (slot.Config, slot.Pair) {
 	t.Helper()
-	kernel(t)
 	a, b := loop(t, size, options...), loop(t, size, options...)
 	c := slot.Config{PartA: a, PartB: b, Root: mounted(t, a)}
 	return c, find(t, c)
@@ -161,9 +119,9 @@ func TestLoopRefuses(t *testing.T) {
 	})
 	t.Run("swap", func(t *testing.T) {
 		c, p := loops(t, 16*mib)
-		tool(t, "util-linux", "mkswap", c.PartB)
-		tool(t, "mount", "swapon", c.PartB)
-		defer tool(t, "mount", "swapoff", c.PartB)
+		hosttest.Run(t, "util-linux", "mkswap", c.PartB)
+		hosttest.Run(t, "mount", "swapon", c.PartB)
+		defer hosttest.Run(t, "mount", "swapoff", c.PartB)
 		if err := slot.Refuse(c, p); !errors.Is(err, slot.ErrInUse) || !strings.Contains(err.Error(), "swap space") {
 			t.Errorf("Refuse: %v; want ErrInUse, as swap space", err)
 		}
@@ -209,8 +167,8 @@ func TestLoopRefuses(t *testing.T) {
 func partitioned(t *testing.T) string {
 	t.Helper()
 	dev := loop(t, 32*mib)
-	tool(t, "util-linux", "addpart", dev, "1", "2048", "32768")
-	t.Cleanup(func() { tool(t, "util-linux", "delpart", dev, "1") })
+	hosttest.Run(t, "util-linux", "addpart", dev, "1", "2048", "32768")
+	t.Cleanup(func() { hosttest.Run(t, "util-linux", "delpart", dev, "1") })
 	return dev
 }
 
@@ -324,7 +282,7 @@ func TestLoopStaleCache(t *testing.T) {
 // spoil changes the file behind a loop device: the medium, of whose changes the cache knows nothing.
 func spoil(t *testing.T, dev string, at int64) {
 	t.Helper()
-	f, err := os.OpenFile(tool(t, "mount", "losetup", "-n", "-O", "BACK-FILE", dev), os.O_WRONLY, 0)
+	f, err := os.OpenFile(hosttest.Run(t, "mount", "losetup", "-n", "-O", "BACK-FILE", dev), os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,46 +3,26 @@ package source
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"strings"
 	"sync/atomic"
-	"time"
-)
-
-const (
-	// enoughProgress is what must arrive to start counting failures anew: a server that gives a
-	// byte for each connection is not to keep us for ever.
-	enoughProgress = 64 << 10
-	// longestPatience is up to which Retry-After we wait.
-	longestPatience = 10 * time.Minute
 )
 
 // download reads a file from a web server, and goes on after a failure where it was.
 type download struct {
-	parent context.Context // whose end is reported as it is
-	ctx    context.Context // ends with parent, the total time, or Close
-	cancel context.CancelFunc
-	o      Options
+	*retries
 	target target
 	tls    *tls.Config // nil if it could not be made, see tlsErr
 	tlsErr error       // matters only if there is TLS
 	limit  limiter
 
-	conn     *attempt // nil: not connected
-	at       int64    // bytes delivered
-	size     atomic.Int64
-	version  version     // of the file that the bytes belong to
-	asked    atomic.Bool // the server wanted a client certificate, and there was none
-	begun    time.Time   // of the first try
-	reached  bool        // the server answered at least once
-	noted    bool        // what is odd about the way that certificates are checked
-	failures int         // in a row, without enoughProgress
-	mark     int64       // where failures was 0
-	err      error       // sticks
+	conn    *attempt    // nil: not connected
+	version version     // of the file that the bytes belong to
+	asked   atomic.Bool // the server wanted a client certificate, and there was none
+	noted   bool        // what is odd about the way that certificates are checked
+	err     error       // sticks
 }
 
 func openHTTP(ctx context.Context, uri string, o Options) (*Source, error) {
@@ -50,37 +30,37 @@ func openHTTP(ctx context.Context, uri string, o Options) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &download{parent: ctx, o: o, target: t, limit: limiter{rate: o.LimitRate}, begun: time.Now()}
-	d.size.Store(-1)
-	d.tls, d.tlsErr = newTLS(o)
-	if t.url.Scheme == "https" {
-		if d.tlsErr != nil {
-			return nil, d.finally(explain(d.tlsErr, o.now()))
-		}
-		d.noteTLS()
+	d := &download{retries: newRetries(ctx, o, t.name), target: t, limit: limiter{rate: o.LimitRate}}
+	if err = d.prepare(); err == nil {
+		err = d.connect()
 	}
-	if err := checkHeader(o.Header); err != nil {
-		return nil, d.finally(explain(err, o.now()))
-	}
-	if o.Timeout > 0 {
-		d.ctx, d.cancel = context.WithTimeout(ctx, o.Timeout)
-	} else {
-		d.ctx, d.cancel = context.WithCancel(ctx)
-	}
-	if err := d.connect(); err != nil {
-		_ = d.Close()
+	if err != nil {
+		_ = d.Close() // nothing was stored in it
 		return nil, err
 	}
 	return &Source{ctx: ctx, in: d, name: t.name}, nil
 }
 
-func (d *download) Size() int64 { return d.size.Load() }
+// prepare checks what was asked for, before anybody is connected to.
+func (d *download) prepare() error {
+	d.tls, d.tlsErr = newTLS(d.o)
+	if d.target.url.Scheme == "https" {
+		if d.tlsErr != nil {
+			return d.fail(explain(d.tlsErr, d.o.now()))
+		}
+		d.noteTLS()
+	}
+	if err := checkHeader(d.o.Header); err != nil {
+		return d.fail(explain(err, d.o.now()))
+	}
+	return nil
+}
 
 func (d *download) Close() error {
 	d.cancel()
 	d.disconnect()
 	if d.err == nil {
-		d.err = d.finally(&failure{text: fs.ErrClosed.Error(), err: fs.ErrClosed})
+		d.err = d.closed()
 	}
 	return nil
 }
@@ -110,7 +90,7 @@ func (d *download) Read(p []byte) (int, error) {
 			d.err = io.EOF
 		case err != nil:
 			d.disconnect()
-			d.err = d.patch(explainBody(err))
+			d.err = d.after(explainBody(err))
 		}
 	}
 	return 0, d.err
@@ -151,80 +131,10 @@ func (d *download) connect() error {
 			d.conn = a
 			return nil
 		}
-		if err := d.patch(f); err != nil {
+		if err := d.after(f); err != nil {
 			return err
 		}
 	}
-}
-
-// patch waits after a failure until it is time for another try, or returns why there is none.
-func (d *download) patch(f *failure) error {
-	if err := d.parent.Err(); err != nil {
-		return err
-	}
-	if d.ctx.Err() != nil {
-		return d.outOfTime(f)
-	}
-	if d.at-d.mark >= enoughProgress {
-		d.failures, d.mark = 0, d.at
-	}
-	d.failures++
-	delay := max(d.o.Backoff(d.failures), f.after)
-	switch {
-	case !f.retry, d.o.Retries == 0, d.hopeless(f, 0) && d.failures == 1:
-		return d.finally(f.with(f.text + d.position()))
-	case d.hopeless(f, delay):
-		f = f.with(fmt.Sprintf("%s; given up after %d tries", f.text, d.failures))
-		f.hint += "; --retries waits longer for a server that is coming up"
-		return d.finally(f)
-	case d.failures > d.o.Retries:
-		return d.finally(f.with(fmt.Sprintf("%s%s; given up after %d tries", f.text, d.position(), d.failures)))
-	case f.after > longestPatience:
-		return d.finally(f.with(fmt.Sprintf("%s%s and wants us back in %s", f.text, d.position(), patience(f.after))))
-	}
-	d.o.Notify(fmt.Sprintf("%s%s, trying again in %s", f.text, d.position(), patience(delay)))
-	if sleep(d.ctx, delay) == nil {
-		return nil
-	}
-	if err := d.parent.Err(); err != nil {
-		return err
-	}
-	return d.outOfTime(f)
-}
-
-// hopeless says whether the address is likely to be wrong, because nothing was ever reached there,
-// so that a person had better look at it than wait for delay.
-func (d *download) hopeless(f *failure, delay time.Duration) bool {
-	if d.reached || d.o.insist {
-		return false
-	}
-	return f.wrong || f.early && time.Since(d.begun)+delay > FirstContact
-}
-
-// outOfTime is the failure of a download whose context ended without its parent.
-func (d *download) outOfTime(f *failure) error {
-	if !errors.Is(d.ctx.Err(), context.DeadlineExceeded) {
-		return d.finally(&failure{text: fs.ErrClosed.Error(), err: fs.ErrClosed})
-	}
-	text := fmt.Sprintf("not complete within %s%s", patience(d.o.Timeout), d.position())
-	if !errors.Is(f, context.DeadlineExceeded) {
-		text += "; last: " + f.text
-	}
-	return d.finally(&failure{text: text, err: context.DeadlineExceeded, retry: true, hint: "allow more time, or try again on a better connection"})
-}
-
-func (d *download) finally(f *failure) error { return f.as("downloading", d.target.name) }
-
-// position is " at 20.0 MiB of 64.0 MiB", as far as that is known.
-func (d *download) position() string {
-	whole := d.size.Load()
-	switch {
-	case d.at == 0:
-		return ""
-	case whole < 0:
-		return " at " + size(d.at)
-	}
-	return " at " + size(d.at) + " of " + size(whole)
 }
 
 // accept looks at the answer to a request for the bytes from d.at on. skip says how many bytes at

@@ -42,7 +42,7 @@ func openNFS(ctx context.Context, uri string, o Options) (*Source, error) {
 		defer cancel()
 		return dial(within, network, addr)
 	}
-	f := &remote{share: s, retries: newRetries(ctx, o, "downloading", s.name), limit: limiter{rate: o.LimitRate}}
+	f := &remote{share: s, retries: newRetries(ctx, o, s.name), limit: limiter{rate: o.LimitRate}}
 	if err := f.connect(); err != nil {
 		_ = f.Close() // nothing was stored in it
 		return nil, err
@@ -51,7 +51,7 @@ func openNFS(ctx context.Context, uri string, o Options) (*Source, error) {
 		defer f.Close()
 		return f.choose(ctx, o)
 	}
-	f.size = f.file.Size
+	f.size.Store(f.file.Size)
 	return &Source{ctx: ctx, in: f, name: s.name}, nil
 }
 
@@ -118,8 +118,6 @@ type remote struct {
 	err  error    // sticks
 }
 
-func (f *remote) Size() int64 { return f.size }
-
 func (f *remote) Close() error {
 	f.cancel()
 	f.disconnect()
@@ -139,7 +137,7 @@ func (f *remote) Read(p []byte) (int, error) {
 	}
 	for f.err == nil && len(f.rest) == 0 {
 		switch {
-		case f.at == f.size:
+		case f.at == f.Size():
 			f.err = io.EOF
 		case f.fs == nil:
 			f.err = f.connect()
@@ -163,7 +161,7 @@ func (f *remote) fetch() {
 		if f.limit.rate > 0 {
 			count = int(min(int64(count), max(f.limit.rate/10, 1)))
 		}
-		count = int(min(int64(count), f.size-f.at))
+		count = int(min(int64(count), f.Size()-f.at))
 		f.rest, _, err = f.fs.Read(f.ctx, f.file, f.at, count)
 	}
 	if err == nil && len(f.rest) == 0 {

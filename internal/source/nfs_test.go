@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"flipside/internal/nfs/nfstest"
 	"flipside/internal/source"
 )
 
@@ -16,13 +17,13 @@ const nfsURI = "nfs://server/export/a.mender"
 var (
 	hangsUp  readStep = func(*nfsShare, uint64, uint32, <-chan struct{}) []byte { return nil }
 	isSilent readStep = func(_ *nfsShare, _ uint64, _ uint32, gone <-chan struct{}) []byte { <-gone; return nil }
-	garbage  readStep = func(*nfsShare, uint64, uint32, <-chan struct{}) []byte { return words(0, 1, 2, 3) }
+	garbage  readStep = func(*nfsShare, uint64, uint32, <-chan struct{}) []byte { return nfstest.Words(0, 1, 2, 3) }
 	nothing  readStep = func(s *nfsShare, _ uint64, _ uint32, _ <-chan struct{}) []byte {
-		return words(0, 1, s.attr(1), 0, 0, "")
+		return nfstest.Words(0, 1, s.attr(1), 0, 0, "")
 	}
 	tooMuch  readStep = func(s *nfsShare, o uint64, c uint32, g <-chan struct{}) []byte { return readProperly(s, o, c+1, g) }
 	announce readStep = func(s *nfsShare, _ uint64, _ uint32, _ <-chan struct{}) []byte {
-		return words(0, 1, s.attr(1), 1<<30, 0, 1<<30)
+		return nfstest.Words(0, 1, s.attr(1), 1<<30, 0, 1<<30)
 	}
 	partly readStep = func(s *nfsShare, o uint64, c uint32, g <-chan struct{}) []byte {
 		return readProperly(s, o, min(c, 1000), g)
@@ -34,7 +35,7 @@ var (
 )
 
 func refuses(status int) readStep {
-	return func(*nfsShare, uint64, uint32, <-chan struct{}) []byte { return words(status, 0) }
+	return func(*nfsShare, uint64, uint32, <-chan struct{}) []byte { return nfstest.Words(status, 0) }
 }
 
 func TestNFS(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"flipside/internal/nfs/nfstest"
 	"flipside/internal/source"
 )
 
@@ -43,29 +44,9 @@ func newNFSShare(t *testing.T, size int, steps ...readStep) *nfsShare {
 	return &nfsShare{t: t, data: data, mtime: 1000, steps: steps, only3: true}
 }
 
-// words is XDR of numbers, texts (string) and what is XDR already ([]byte).
-func words(parts ...any) (b []byte) {
-	for _, p := range parts {
-		switch p := p.(type) {
-		case int:
-			b = binary.BigEndian.AppendUint32(b, uint32(p))
-		case uint32:
-			b = binary.BigEndian.AppendUint32(b, p)
-		case uint64:
-			b = binary.BigEndian.AppendUint64(b, p)
-		case string:
-			b = append(binary.BigEndian.AppendUint32(b, uint32(len(p))), p...)
-			b = append(b, make([]byte, -len(p)&3)...)
-		case []byte:
-			b = append(b, p...)
-		}
-	}
-	return b
-}
-
 // attr is a fattr3.
 func (s *nfsShare) attr(kind int) []byte {
-	return words(kind, 0o644, 1, 0, 0, uint64(len(s.data)), uint64(0), 0, 0, uint64(1), uint64(7), 0, 0, int(s.mtime), 0, 0, 0)
+	return nfstest.Words(kind, 0o644, 1, 0, 0, uint64(len(s.data)), uint64(0), 0, 0, uint64(1), uint64(7), 0, 0, int(s.mtime), 0, 0, 0)
 }
 
 // properly answers a read.
@@ -76,7 +57,7 @@ func readProperly(s *nfsShare, offset uint64, count uint32, _ <-chan struct{}) [
 	if to == uint64(len(s.data)) {
 		eof = 1
 	}
-	return words(0, 1, s.attr(1), int(to-from), eof, string(s.data[from:to]))
+	return nfstest.Words(0, 1, s.attr(1), int(to-from), eof, string(s.data[from:to]))
 }
 
 // serve answers calls until the client is gone.
@@ -87,12 +68,8 @@ func (s *nfsShare) serve(c net.Conn) {
 	go func() {
 		defer close(gone)
 		for {
-			head := make([]byte, 4)
-			if _, err := io.ReadFull(c, head); err != nil {
-				return
-			}
-			call := make([]byte, binary.BigEndian.Uint32(head)&^(1<<31))
-			if _, err := io.ReadFull(c, call); err != nil {
+			call, err := nfstest.ReadCall(c)
+			if err != nil {
 				return
 			}
 			calls <- call
@@ -109,8 +86,7 @@ func (s *nfsShare) serve(c net.Conn) {
 			if reply == nil {
 				return
 			}
-			reply = append(words(binary.BigEndian.Uint32(call)), reply...)
-			if _, err := c.Write(append(words(1<<31|uint32(len(reply))), reply...)); err != nil {
+			if _, err := c.Write(nfstest.Reply(call, reply)); err != nil {
 				return
 			}
 		}
@@ -126,10 +102,10 @@ func (s *nfsShare) answer(call []byte, gone <-chan struct{}) []byte {
 	program, version, procedure := at(12), at(16), at(20)
 	cred := (at(28) + 3) &^ 3
 	args := call[32+cred+8:]
-	done := func(body ...any) []byte { return words(append([]any{1, 0, 0, 0, 0}, body...)...) }
+	done := func(body ...any) []byte { return nfstest.Accepted(nfstest.Words(body...)) }
 	switch {
 	case program == 100003 && version == 4 && s.only3:
-		return words(1, 0, 0, 0, 2, 3, 3) // PROG_MISMATCH
+		return nfstest.Words(1, 0, 0, 0, 2, 3, 3) // PROG_MISMATCH
 	case program == 100000:
 		return done(map[int]int{100003: 2049, 100005: 2048}[int(binary.BigEndian.Uint32(args))])
 	case program == 100005:

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"flipside/internal/hosttest"
 	"flipside/internal/source"
 	"flipside/internal/usb"
 )
@@ -27,17 +27,7 @@ type bus struct {
 
 func newBus(t *testing.T) bus {
 	t.Helper()
-	why := ""
-	if os.Geteuid() != 0 {
-		why = "this test needs root, for loop devices and mounts"
-	} else if _, err := os.Stat("/dev/loop-control"); err != nil {
-		why = "this test needs a kernel with loop devices"
-	}
-	if why != "" && os.Getenv("CI") != "" {
-		t.Fatal(why)
-	} else if why != "" {
-		t.Skip(why)
-	}
+	hosttest.NeedLoops(t)
 	b := bus{t, t.TempDir()}
 	if err := os.MkdirAll(b.dir+"/class/block", 0o755); err != nil {
 		t.Fatal(err)
@@ -45,28 +35,12 @@ func newBus(t *testing.T) bus {
 	return b
 }
 
-func tool(t *testing.T, pkg, name string, args ...string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Fatalf("%s is missing: install the Debian package %s", name, pkg)
-	}
-	out, err := exec.Command(path, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
 // image is a file of so many MiB with what the program mkfs makes.
 func (b bus) image(mib int64, pkg, mkfs string, args ...string) string {
 	b.t.Helper()
-	file := filepath.Join(b.t.TempDir(), "image")
-	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Truncate(file, mib<<20)); err != nil {
-		b.t.Fatal(err)
-	}
+	file := hosttest.Image(b.t, mib<<20)
 	if mkfs != "" {
-		tool(b.t, pkg, mkfs, append(args, file)...)
+		hosttest.Run(b.t, pkg, mkfs, append(args, file)...)
 	}
 	return file
 }
@@ -87,8 +61,7 @@ func (b bus) ext4(label string, files map[string][]byte) string {
 // plug makes an image a stick without partitions.
 func (b bus) plug(name, image string) (device string) {
 	b.t.Helper()
-	device = tool(b.t, "mount", "losetup", "--find", "--show", image)
-	b.t.Cleanup(func() { tool(b.t, "mount", "losetup", "--detach", device) })
+	device = hosttest.Loop(b.t, image)
 	var st unix.Stat_t
 	if err := unix.Stat(device, &st); err != nil {
 		b.t.Fatal(err)
@@ -280,7 +253,7 @@ func TestUSBPulled(t *testing.T) {
 	if err := os.Truncate(image, 1<<20); err != nil {
 		t.Fatal(err)
 	}
-	tool(t, "mount", "losetup", "--set-capacity", device)
+	hosttest.Run(t, "mount", "losetup", "--set-capacity", device)
 	_, err = io.Copy(io.Discard, src)
 	e := wantError(t, err, "reading usb:LABEL=X/a.mender: input/output error", false)
 	if !e.Retryable || !strings.Contains(e.Hint, "pulled out") {

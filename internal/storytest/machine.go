@@ -15,16 +15,11 @@ import (
 
 	"flipside/bootenv/bootsim"
 	"flipside/internal/disk"
+	"flipside/internal/hosttest"
 )
 
 func cmdNeedsRoot(ts *testscript.TestScript, _ []string) {
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") != "" {
-		ts.Fatalf("this story mounts things: run the tests as root")
-	}
-	storyOf(ts).test.Skip("this story mounts things: run the tests as root")
+	hosttest.NeedRoot(storyOf(ts).test, "mounts")
 }
 
 // tool runs a program of the system, and returns what it prints.

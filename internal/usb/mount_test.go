@@ -10,35 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"flipside/internal/hosttest"
 	"flipside/internal/usb"
 )
-
-// kernel skips a test where the kernel or the user cannot do it. In CI that is a failure.
-func kernel(t testing.TB) {
-	t.Helper()
-	why := ""
-	if os.Geteuid() != 0 {
-		why = "this test needs root, for loop devices and mounts"
-	} else if _, err := os.Stat("/dev/loop-control"); err != nil {
-		why = "this test needs a kernel with loop devices"
-	}
-	if why == "" {
-		return
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
-}
-
-// loop makes a block device of an image and returns its path.
-func loop(t testing.TB, file string) string {
-	t.Helper()
-	kernel(t)
-	device := tool(t, "mount", "losetup", "--find", "--show", file)
-	t.Cleanup(func() { tool(t, "mount", "losetup", "--detach", device) })
-	return device
-}
 
 // sysfs is a made-up /sys.
 type sysfs struct {
@@ -120,7 +94,7 @@ func ext4(t testing.TB) string {
 // oneStick is a stick with an ext4 file system on its first partition.
 func oneStick(t testing.TB) (v usb.Volume, device string) {
 	t.Helper()
-	device = loop(t, ext4(t))
+	device = hosttest.Loop(t, ext4(t))
 	s := newSysfs(t)
 	s.write(onUSB+"/sda/removable", "1\n")
 	s.add(onUSB, "sda", "", "32768")
@@ -148,7 +122,7 @@ func checkRoot(t *testing.T, root *os.Root) {
 }
 
 func TestMount(t *testing.T) {
-	kernel(t)
+	hosttest.NeedLoops(t)
 	for name, mount := range map[string]func(v usb.Volume) (*os.Root, error){
 		"detached": usb.Mount,
 		"aside":    func(v usb.Volume) (*os.Root, error) { return usb.MountAside("ext4", v.Device) },
@@ -200,10 +174,10 @@ func TestMount(t *testing.T) {
 
 // TestMountEach says which file systems this kernel has, and mounts those.
 func TestMountEach(t *testing.T) {
-	kernel(t)
+	hosttest.NeedLoops(t)
 	for name, make := range makers {
 		t.Run(name, func(t *testing.T) {
-			device := loop(t, make(t))
+			device := hosttest.Loop(t, make(t))
 			s := newSysfs(t)
 			s.add(onUSB, "sda", device, "16384")
 			root, err := usb.Mount(s.volumes()[0])
@@ -227,14 +201,14 @@ func TestMountEach(t *testing.T) {
 }
 
 func TestMountedAlready(t *testing.T) {
-	kernel(t)
-	device := loop(t, ext4(t))
+	hosttest.NeedLoops(t)
+	device := hosttest.Loop(t, ext4(t))
 	dir := filepath.Join(t.TempDir(), "my stick")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	tool(t, "mount", "mount", device, dir) // for writing: the kernel refuses another mount for reading
-	t.Cleanup(func() { tool(t, "mount", "umount", dir) })
+	hosttest.Run(t, "mount", "mount", device, dir) // for writing: the kernel refuses another mount for reading
+	t.Cleanup(func() { hosttest.Run(t, "mount", "umount", dir) })
 	s := newSysfs(t)
 	s.add(onUSB, "sda", device, "16384")
 	root, err := usb.Mount(s.volumes()[0])
@@ -248,7 +222,7 @@ func TestMountedAlready(t *testing.T) {
 }
 
 func TestVolumes(t *testing.T) {
-	device, other := loop(t, ext4(t)), loop(t, image(t, 1))
+	device, other := hosttest.Loop(t, ext4(t)), hosttest.Loop(t, hosttest.Image(t, 1<<20))
 	s := newSysfs(t)
 	s.write(onUSB+"/sda/removable", "1\n")
 	s.add(onUSB, "sda", "/dev/null", "100") // its partitions count
@@ -283,7 +257,7 @@ func TestVolumes(t *testing.T) {
 
 // TestNotWhatItRunsFrom: a board that was booted from a stick does not take it for one.
 func TestNotWhatItRunsFrom(t *testing.T) {
-	device := loop(t, ext4(t))
+	device := hosttest.Loop(t, ext4(t))
 	s := newSysfs(t)
 	s.write(onUSB+"/sda/removable", "1\n")
 	s.add(onUSB, "sda", "", "100")

@@ -3,40 +3,12 @@ package usb_test
 import (
 	"bytes"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
+	"flipside/internal/hosttest"
 	"flipside/internal/usb"
 )
-
-// tool runs a program that these tests cannot do without.
-func tool(t testing.TB, pkg, name string, args ...string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Fatalf("%s is missing: install the Debian package %s", name, pkg)
-	}
-	out, err := exec.Command(path, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-// image is an empty file of so many MiB.
-func image(t testing.TB, mib int64) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "image")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(file, mib<<20); err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
 
 // makers make an image of each kind, with label RELEASE.
 var makers = map[string]func(t testing.TB) string{
@@ -56,16 +28,16 @@ var makers = map[string]func(t testing.TB) string{
 		return made(t, 8, "e2fsprogs", "mke2fs", "-q", "-t", "ext4", "-L", "RELEASE")
 	},
 	"iso9660": func(t testing.TB) string {
-		file := image(t, 1)
-		tool(t, "genisoimage", "genisoimage", "-quiet", "-V", "RELEASE", "-o", file, t.TempDir())
+		file := hosttest.Image(t, 1<<20)
+		hosttest.Run(t, "genisoimage", "genisoimage", "-quiet", "-V", "RELEASE", "-o", file, t.TempDir())
 		return file
 	},
 }
 
 func made(t testing.TB, mib int64, pkg, name string, args ...string) string {
 	t.Helper()
-	file := image(t, mib)
-	tool(t, pkg, name, append(args, file)...)
+	file := hosttest.Image(t, mib<<20)
+	hosttest.Run(t, pkg, name, append(args, file)...)
 	return file
 }
 
@@ -75,7 +47,7 @@ func TestProbe(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := make(t)
 			want := map[string]string{}
-			for l := range strings.Lines(tool(t, "util-linux", "blkid", "-p", "-o", "export", file)) {
+			for l := range strings.Lines(hosttest.Run(t, "util-linux", "blkid", "-p", "-o", "export", file)) {
 				key, value, _ := strings.Cut(strings.TrimSpace(l), "=")
 				want[key] = value
 			}

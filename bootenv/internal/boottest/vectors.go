@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"io/fs"
 	"os"
-	"os/exec"
 	"testing"
 )
 
@@ -87,14 +86,4 @@ type Printed struct {
 type AfterSetNew struct {
 	Written []int
 	Flags   []byte
-}
-
-// Tool is the path of a program that a test needs.
-func Tool(t testing.TB, name, debianPackage string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Fatalf("%s is needed: install the package %s", name, debianPackage)
-	}
-	return path
 }

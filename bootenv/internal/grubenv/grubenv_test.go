@@ -13,6 +13,7 @@ import (
 
 	"flipside/bootenv/internal/boottest"
 	"flipside/bootenv/internal/grubenv"
+	"flipside/internal/hosttest"
 )
 
 const vectors = "../../testdata/vectors.zip"
@@ -85,7 +86,7 @@ func TestParseRecorded(t *testing.T) {
 // TestLikeGrubEditenv does the same changes with grub-editenv, on the file that this package
 // wrote, and compares byte for byte.
 func TestLikeGrubEditenv(t *testing.T) {
-	editenv := boottest.Tool(t, "grub-editenv", "grub-common")
+	editenv := hosttest.Tool(t, "grub-common", "grub-editenv")
 	file := filepath.Join(t.TempDir(), "grubenv")
 	if out, err := exec.Command(editenv, file, "create").CombinedOutput(); err != nil {
 		t.Fatalf("grub-editenv create: %v: %s", err, out)

@@ -1,4 +1,4 @@
-package main
+package acceptance_test
 
 import (
 	"bytes"
@@ -235,11 +235,9 @@ func TestBuildTime(t *testing.T) {
 	t.Parallel()
 	w := newWeb(t)
 	later := time.Now().AddDate(5, 0, 0)
-	program := filepath.Join(t.TempDir(), "flipside")
-	build := exec.CommandContext(t.Context(), "go", "build", "-tags", "urfave_cli_no_docs",
-		"-ldflags", fmt.Sprintf("-s -w -X main.built=%d", later.Unix()), "-o", program, ".")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	program, err := storytest.Build(t.Context(), t.TempDir(), fmt.Sprintf("main.built=%d", later.Unix()))
+	if err != nil {
+		t.Fatal(err)
 	}
 	// A file of the device that is of a time still later by a generation is wrong itself.
 	s := newSandbox(t, 2)

@@ -1,4 +1,4 @@
-package main
+package acceptance_test
 
 import (
 	"os"
@@ -7,16 +7,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"flipside/internal/hosttest"
 )
 
 // paper writes what flipside prints with args to a file, and returns its name.
 func paper(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	exe, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.CommandContext(t.Context(), exe, args...).Output()
+	out, err := exec.CommandContext(t.Context(), program, args...).Output()
 	if err != nil {
 		t.Fatalf("%v: %v", args, err)
 	}
@@ -30,10 +28,7 @@ func paper(t *testing.T, name string, args ...string) string {
 // tool runs a program of a Debian package; it must say nothing on standard error.
 func tool(t *testing.T, pkg string, args ...string) string {
 	t.Helper()
-	if _, err := exec.LookPath(args[0]); err != nil {
-		t.Fatalf("%s is missing: install the package %s", args[0], pkg)
-	}
-	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
+	cmd := exec.CommandContext(t.Context(), hosttest.Tool(t, pkg, args[0]), args[1:]...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "HOME="+t.TempDir())

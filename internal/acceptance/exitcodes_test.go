@@ -1,4 +1,4 @@
-package main
+package acceptance_test
 
 import (
 	"net/http"
@@ -26,7 +26,7 @@ func TestExitCode8(t *testing.T) {
 // TestStoriesWithJSONAreValidated: only what exits and refused run is held against the schema.
 func TestStoriesWithJSONAreValidated(t *testing.T) {
 	unseen := regexp.MustCompile(`(?m)^flipside .*(--json|--progress json).*$`)
-	stories, err := filepath.Glob("testdata/script/*.txtar")
+	stories, err := filepath.Glob(testdata + "/script/*.txtar")
 	if err != nil || len(stories) == 0 {
 		t.Fatalf("stories: %v, %v", stories, err)
 	}
