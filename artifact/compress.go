@@ -61,7 +61,7 @@ func unpack(r io.Reader, limit int64) (io.ReadCloser, error) {
 		}
 		return r, err
 	case XZ:
-		return io.NopCloser(newXZReader(b, limit)), nil
+		return newXZReader(b, limit), nil
 	case Zstd:
 		return unpackZstd(b, limit)
 	}

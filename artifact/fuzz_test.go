@@ -19,7 +19,7 @@ import (
 
 // maxFuzzAlloc is far above what the limits allow for an artifact as small as those that the fuzzer
 // makes, and far below what a size without a limit would ask for: xz's dictionary of 64 MiB twice,
-// for header and payload, zstd's window of 128 MiB likewise, and what is between them.
+// for header and payload, and as much for blocks, zstd's window of 128 MiB twice, and what is between them.
 const maxFuzzAlloc = 400 << 20
 
 // FuzzReader reads anything. What is accepted was verified: a second look at the bytes by other

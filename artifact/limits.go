@@ -25,6 +25,10 @@ const (
 	maxZstdWindow = 128 << 20
 	// The smallest dictionary that the format can state, and the decoder wants.
 	minXZDict = 4 << 10
+	// What blocks of xz that are unpacked at the same time may take, packed and unpacked: as much as the
+	// dictionary of mender-artifact. And what has to be available for that: a small device does without.
+	maxXZAhead = 64 << 20
+	minXZRoom  = 4 * maxXZAhead
 )
 
 // The read-ahead between unpacking, hashing and the caller.

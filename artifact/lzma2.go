@@ -8,19 +8,28 @@ import (
 // lzma2 reads LZMA2: chunks of LZMA or of plain bytes, of at most 2 MiB, that share a window.
 type lzma2 struct {
 	lzma
-	in    io.Reader
-	chunk [64 << 10]byte // the packed bytes of the current chunk
-	left  int            // unpacked bytes of the current chunk that are still to come
-	plain bool           // the chunk is not packed
-	first bool           // the next chunk has to begin anew
-	naked bool           // the next packed chunk has to state its properties
+	src   io.Reader
+	left  int  // unpacked bytes of the current chunk that are still to come
+	plain bool // the chunk is not packed
+	first bool // the next chunk has to begin anew
+	naked bool // the next packed chunk has to state its properties
 	err   error
 }
 
 // restart begins with new data from in. What size the window has, the caller knows.
 func (l *lzma2) restart(in io.Reader, size int) {
-	l.in, l.left, l.first, l.naked, l.err = in, 0, true, true, nil
-	l.resize(size)
+	ring := l.ring[:cap(l.ring)]
+	if len(ring) < size+overshoot {
+		ring = make([]byte, size+overshoot) // its memory is not touched before it is used
+	}
+	l.begin(in, size, ring[:size+overshoot])
+}
+
+// begin is restart with a ring of the caller's, which has to have room for size bytes, or for all that
+// is going to be unpacked, and overshoot.
+func (l *lzma2) begin(in io.Reader, size int, ring []byte) {
+	l.src, l.left, l.first, l.naked, l.err = in, 0, true, true, nil
+	l.window = window{ring: ring, size: size}
 }
 
 func (l *lzma2) Read(b []byte) (int, error) {
@@ -41,11 +50,11 @@ func (l *lzma2) more(n int) error {
 	n = min(n, l.left, l.room()-overshoot)
 	if l.plain {
 		l.left -= n
-		return l.copyFrom(l.in, n)
+		return l.copyFrom(l.src, n)
 	}
 	n, err := l.decode(n, l.left)
 	l.left -= n
-	if err == nil && l.left == 0 && !l.done() {
+	if err == nil && l.left == 0 && !l.ended() {
 		err = errLZMA
 	}
 	return err
@@ -53,8 +62,8 @@ func (l *lzma2) more(n int) error {
 
 // nextChunk reads the header of a chunk, and the chunk if it is packed; io.EOF after the last.
 func (l *lzma2) nextChunk() error {
-	h := l.chunk[:6]
-	if _, err := io.ReadFull(l.in, h[:1]); err != nil {
+	h := l.in[:6]
+	if _, err := io.ReadFull(l.src, h[:1]); err != nil {
 		return cut(err)
 	}
 	control := h[0]
@@ -69,11 +78,11 @@ func (l *lzma2) nextChunk() error {
 		return errLZMA
 	}
 	if l.plain = control < 0x80; l.plain {
-		_, err := io.ReadFull(l.in, h[1:3])
+		_, err := io.ReadFull(l.src, h[1:3])
 		l.left = (int(h[1])<<8 | int(h[2])) + 1
 		return cut(err)
 	}
-	if _, err := io.ReadFull(l.in, h[1:5]); err != nil {
+	if _, err := io.ReadFull(l.src, h[1:5]); err != nil {
 		return cut(err)
 	}
 	l.left = (int(control&0x1f)<<16 | int(h[1])<<8 | int(h[2])) + 1
@@ -82,8 +91,8 @@ func (l *lzma2) nextChunk() error {
 
 func (l *lzma2) packedChunk(control byte, size int) error {
 	if control >= 0xc0 {
-		properties := l.chunk[:1]
-		if _, err := io.ReadFull(l.in, properties); err != nil {
+		properties := l.in[:1]
+		if _, err := io.ReadFull(l.src, properties); err != nil {
 			return cut(err)
 		}
 		if err := l.setProperties(properties[0]); err != nil {
@@ -94,13 +103,21 @@ func (l *lzma2) packedChunk(control byte, size int) error {
 	if control >= 0xa0 {
 		l.reset()
 	}
-	if _, err := io.ReadFull(l.in, l.chunk[:size]); err != nil {
+	if _, err := io.ReadFull(l.src, l.in[:size]); err != nil {
 		return cut(err)
 	}
-	if !l.start(l.chunk[:size]) {
+	var ok bool
+	if l.coder, ok = newCoder(&l.in, size); !ok {
 		return errLZMA
 	}
+	l.packed = size
 	return nil
+}
+
+// ended says whether the chunk was used up exactly.
+func (l *lzma2) ended() bool {
+	l.coder = l.coder.normal(&l.in)
+	return l.coder.pos == uint(l.packed) && l.coder.code == 0
 }
 
 // window is what was unpacked last, as far back as matches may reach: the dictionary. It is a ring.
@@ -116,78 +133,68 @@ type window struct {
 // byte, and what repeat writes behind it.
 const overshoot = maxMatch - 1 + 7
 
-// resize makes room for distances up to size, which is 4 KiB at least, and forgets everything. No
-// memory is touched before it is used: a large window costs nothing if what it is for is small.
-func (w *window) resize(size int) {
-	if cap(w.ring) < size+overshoot {
-		w.ring = make([]byte, size+overshoot)
-	}
-	w.ring = w.ring[:size+overshoot]
-	w.size, w.pos, w.unread = size, 0, 0
-	w.forget()
-}
-
 // forget makes everything before unreachable for matches.
 func (w *window) forget() { w.total = 0 }
 
 func (w *window) room() int { return len(w.ring) - w.unread }
 
-// back is the byte at a distance, which is given less one; zero if there is none
-// to be reached: repeat refuses that distance.
-func (w *window) back(distance uint32) byte {
-	if int64(distance) >= min(w.total, int64(w.size)) {
+// previous is the last byte; zero if there is none.
+func (w *window) previous() byte {
+	if w.total == 0 {
 		return 0
 	}
-	i := w.pos - 1 - int(distance)
+	return w.at(w.pos, 1)
+}
+
+// at is the byte at a distance before the one at pos; zero if that is out of reach, which is refused
+// before it counts.
+func (w *window) at(pos, distance int) byte {
+	i := pos - distance
 	if i < 0 {
 		i += len(w.ring)
+	}
+	if uint(i) >= uint(len(w.ring)) {
+		return 0
 	}
 	return w.ring[i]
 }
 
-func (w *window) put(c byte) {
-	w.ring[w.pos] = c
-	w.advance(1)
-}
-
-func (w *window) advance(n int) {
-	if w.pos += n; w.pos == len(w.ring) {
-		w.pos = 0
-	}
-	w.total += int64(n)
-	w.unread += n
-}
-
-// repeat puts length bytes from a distance, which is given less one; false if there are none.
-func (w *window) repeat(distance uint32, length int) bool {
-	if int64(distance) >= min(w.total, int64(w.size)) {
-		return false
-	}
-	from := w.pos - 1 - int(distance)
+// repeat puts length bytes from a distance, at pos, and returns where they end. That they can be
+// reached is for the caller to know, and so is it to call moved.
+func (w *window) repeat(pos, distance, length int) int {
+	from := pos - distance
 	if from < 0 {
 		from += len(w.ring)
 	}
 	// Most are a few bytes: eight at a time, and up to seven too many, which fall where nothing can be
 	// reached or is unread.
-	if end := length + 8; distance >= 7 && max(w.pos, from)+end <= len(w.ring) {
-		dst, src := w.ring[w.pos:w.pos+end], w.ring[from:from+end]
+	if end := length + 8; distance >= 8 && max(pos, from)+end <= len(w.ring) {
+		dst, src := w.ring[pos:pos+end], w.ring[from:from+end]
 		for i := 0; i < length; i += 8 {
 			binary.LittleEndian.PutUint64(dst[i:], binary.LittleEndian.Uint64(src[i:]))
 		}
-		w.advance(length)
-		return true
+		return pos + length
 	}
 	for length > 0 {
 		// A piece ends where the ring does, or where it would read what it has yet to write.
-		n := min(length, len(w.ring)-w.pos, len(w.ring)-from, int(distance)+1)
-		copy(w.ring[w.pos:w.pos+n], w.ring[from:from+n])
-		w.advance(n)
+		n := min(length, len(w.ring)-pos, len(w.ring)-from, distance)
+		copy(w.ring[pos:pos+n], w.ring[from:from+n])
+		if pos += n; pos == len(w.ring) {
+			pos = 0
+		}
 		if from += n; from == len(w.ring) {
 			from = 0
 		}
 		length -= n
 	}
-	return true
+	return pos
+}
+
+// moved says that there are n bytes more, up to pos.
+func (w *window) moved(pos, n int) {
+	w.pos = pos
+	w.total += int64(n)
+	w.unread += n
 }
 
 // copyFrom puts n bytes from in.
@@ -197,7 +204,7 @@ func (w *window) copyFrom(in io.Reader, n int) error {
 		if _, err := io.ReadFull(in, piece); err != nil {
 			return cut(err)
 		}
-		w.advance(len(piece))
+		w.moved((w.pos+len(piece))%len(w.ring), len(piece))
 		n -= len(piece)
 	}
 	return nil

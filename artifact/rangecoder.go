@@ -1,16 +1,19 @@
 package artifact
 
-// rangeDecoder decodes the bits of an LZMA chunk from memory. Each bit is decoded with a
-// probability, in units of 1/2048 that it is zero, which learns from it.
+// coder decodes the bits of an LZMA chunk from memory. Each bit is decoded with a probability, in units
+// of 1/2048 that it is zero, which learns from it.
 //
-// Reading over the end of the chunk is not an error at once: zeros are read, and done tells. That
-// keeps errors out of the inner loops.
-type rangeDecoder struct {
-	in   []byte
-	pos  int
-	rng  uint32
-	code uint32
+// It is handed from function to function by value, so that it stays in registers: each bit depends on
+// the one before it, and would have to wait for memory otherwise.
+type coder struct {
+	rng, code uint32
+	pos       uint // of the next byte of the chunk
 }
+
+// chunk is what a coder reads from. Its size is what LZMA2 allows, and what an index of 16 bits
+// reaches: behind the end of the bytes in it there are others, but always some, and whoever decodes
+// looks after each symbol whether that happened.
+type chunk [1 << 16]byte
 
 const (
 	probBits = 11
@@ -19,127 +22,113 @@ const (
 	rangeTop = 1 << 24
 )
 
-// start begins with a chunk; false if it cannot be one.
-func (d *rangeDecoder) start(in []byte) bool {
-	if len(in) < 5 || in[0] != 0 {
-		return false
-	}
-	d.in, d.pos, d.rng = in, 5, 0xffffffff
-	d.code = uint32(in[1])<<24 | uint32(in[2])<<16 | uint32(in[3])<<8 | uint32(in[4])
-	return true
+// newCoder begins with a chunk of n bytes; false if it cannot be one.
+func newCoder(in *chunk, n int) (coder, bool) {
+	code := uint32(in[1])<<24 | uint32(in[2])<<16 | uint32(in[3])<<8 | uint32(in[4])
+	return coder{0xffffffff, code, 5}, n >= 5 && in[0] == 0
 }
 
-// done says whether the chunk was used up exactly.
-func (d *rangeDecoder) done() bool {
-	d.normalize()
-	return d.pos == len(d.in) && d.code == 0
-}
-
-func (d *rangeDecoder) normalize() {
-	if d.rng < rangeTop {
-		d.rng <<= 8
-		d.code = d.code<<8 | d.next()
+// normal makes c fit for the next bit.
+func (c coder) normal(in *chunk) coder {
+	if c.rng < rangeTop {
+		c.rng, c.code = c.rng<<8, c.code<<8|uint32(in[uint16(c.pos)])
+		c.pos++
 	}
-}
-
-func (d *rangeDecoder) next() uint32 {
-	c := uint32(0)
-	if d.pos < len(d.in) {
-		c = uint32(d.in[d.pos])
-	}
-	d.pos++
 	return c
 }
 
-// bit decodes one bit.
-func (d *rangeDecoder) bit(p *uint16) uint32 {
-	d.normalize()
+// choose decodes a bit on which it depends what comes next. It and bit want a normal coder.
+func (c coder) choose(p *uint16) (coder, bool) {
 	prob := uint32(*p)
-	bound := d.rng >> probBits * prob
-	if d.code < bound {
-		d.rng = bound
+	bound := c.rng >> probBits * prob
+	if c.code < bound {
+		c.rng = bound
 		*p = uint16(prob + (1<<probBits-prob)>>probMove)
-		return 0
+		return c, false
 	}
-	d.rng -= bound
-	d.code -= bound
+	c.rng -= bound
+	c.code -= bound
 	*p = uint16(prob - prob>>probMove)
-	return 1
+	return c, true
 }
 
-// branchless decodes one bit, after normalize, and puts it behind m. Which way a bit goes no processor
-// can foresee; this costs the same both ways.
-func branchless(p *uint16, m, rng, code uint32) (uint32, uint32, uint32) {
-	prob := uint32(*p)
-	bound := rng >> probBits * prob
-	rest := uint64(code) - uint64(bound)
-	zero := uint32(rest >> 32) // all ones if the bit is zero
-	*p = uint16(int32(prob) - (int32(prob)+int32(zero)&(1<<probMove-1-1<<probBits))>>probMove)
-	return m<<1 + 1 + zero, bound&zero + (rng-bound)&^zero, uint32(rest) + bound&zero
+// bit decodes a bit of a number, and returns what its probability is from now on. Which way it goes no
+// processor can foresee: this is written so that compilers do without a branch where the processor can.
+func (c coder) bit(prob uint16) (_ coder, learnt uint16, bit uint32) {
+	bound := c.rng >> probBits * uint32(prob)
+	rng, code, learn := c.rng-bound, c.code-bound, int32(prob)
+	bit = 1
+	if c.code < bound {
+		rng, code, learn, bit = bound, c.code, learn+(1<<probMove-1-1<<probBits), 0
+	}
+	c.rng, c.code = rng, code
+	return c, prob - uint16(learn>>probMove), bit
 }
 
 // tree decodes a number bit by bit, the highest first: probs[1] is for the first bit, and each
 // other one for the bits before it with a one in front. What it returns has that one in front too.
-// Most bits are decoded here; on copies of the fields, which stay in registers.
-func (d *rangeDecoder) tree(probs []uint16, end uint32) uint32 {
-	rng, code := d.rng, d.code
-	m := uint32(1)
-	for m < end {
-		if rng < rangeTop {
-			rng <<= 8
-			code = code<<8 | d.next()
+//
+// Most of what is packed is decoded here. The probability of the next bit is fetched for both cases
+// before it is known which of them it is: to wait for it would take as long as to decode it.
+func (c coder) tree(in *chunk, probs []uint16) (coder, uint32) {
+	var bit uint32
+	m, prob := uint32(1), probs[1]
+	for 2*m+1 < uint32(len(probs)) {
+		zero, one := probs[2*m], probs[2*m+1]
+		c = c.normal(in)
+		c, probs[m], bit = c.bit(prob)
+		m, prob = 2*m+bit, zero
+		if bit != 0 {
+			prob = one
 		}
-		m, rng, code = branchless(&probs[m], m, rng, code)
 	}
-	d.rng, d.code = rng, code
-	return m
+	c = c.normal(in)
+	c, probs[m], bit = c.bit(prob)
+	return c, 2*m + bit
 }
 
-// matched decodes a literal where there was none expected: with probabilities that depend on the
+// matched is tree for a literal where there was none expected: with probabilities that depend on the
 // byte which stands where the last match would have gone on.
-func (d *rangeDecoder) matched(probs []uint16, match uint32) byte {
-	rng, code := d.rng, d.code
+func (c coder) matched(in *chunk, probs *[0x300]uint16, match uint32) (coder, uint32) {
+	var bit uint32
 	m, offset := uint32(1), uint32(0x100)
 	for m < 0x100 {
-		if rng < rangeTop {
-			rng <<= 8
-			code = code<<8 | d.next()
-		}
 		match <<= 1
-		side := match & offset
-		m, rng, code = branchless(&probs[offset+side+m], m, rng, code)
-		offset &= match ^ (m&1 - 1) // for a one what match has, for a zero what it has not
+		p := &probs[offset+match&offset+m]
+		c = c.normal(in)
+		c, *p, bit = c.bit(*p)
+		m = 2*m + bit
+		offset &= match ^ (bit - 1) // for a one what match has, for a zero what it has not
 	}
-	d.rng, d.code = rng, code
-	return byte(m)
+	return c, m
 }
 
 // reverse decodes n bits, the lowest first.
-func (d *rangeDecoder) reverse(probs []uint16, n uint32) uint32 {
+func (c coder) reverse(in *chunk, probs []uint16, n uint32) (coder, uint32) {
+	var bit uint32
 	m, v := uint32(1), uint32(0)
 	for i := range n {
-		b := d.bit(&probs[m])
-		m = m<<1 | b
-		v |= b << i
+		p := &probs[m]
+		c = c.normal(in)
+		c, *p, bit = c.bit(*p)
+		m = 2*m + bit
+		v |= bit << (i & 31)
 	}
-	return v
+	return c, v
 }
 
-// direct decodes n bits that are as often zero as one: without a branch, which a processor could not
-// foresee.
-func (d *rangeDecoder) direct(n uint32) uint32 {
-	rng, code, v := d.rng, d.code, uint32(0)
+// direct decodes n bits that are as often zero as one.
+func (c coder) direct(in *chunk, n uint32) (coder, uint32) {
+	v := uint32(0)
 	for range n {
-		if rng < rangeTop {
-			rng <<= 8
-			code = code<<8 | d.next()
+		c = c.normal(in)
+		c.rng >>= 1
+		code, bit := c.code-c.rng, uint32(1)
+		if c.code < c.rng {
+			code, bit = c.code, 0
 		}
-		rng >>= 1
-		rest := uint64(code) - uint64(rng)
-		zero := uint32(rest >> 32) // all ones if the bit is zero
-		code = uint32(rest) + rng&zero
-		v = v<<1 + 1 + zero
+		c.code = code
+		v = 2*v + bit
 	}
-	d.rng, d.code = rng, code
-	return v
+	return c, v
 }

@@ -26,6 +26,8 @@ type xzReader struct {
 	blocks uint64        // in this stream
 	sizes  hash.Hash     // over the sizes of the blocks of this stream
 	buf    [10 + 10]byte // scratch
+	ahead  xzAhead
+	out    []byte // of the block that ahead has unpacked, if there is one
 }
 
 // xzInput counts the bytes of a block. It reads single bytes without another buffer.
@@ -58,7 +60,9 @@ type xzBlock struct {
 }
 
 func newXZReader(r *bufio.Reader, limit int64) *xzReader {
-	return &xzReader{in: &xzInput{Reader: r}, limit: limit}
+	x := &xzReader{in: &xzInput{Reader: r}, limit: limit}
+	x.ahead.off = limit > 0
+	return x
 }
 
 var (
@@ -70,6 +74,13 @@ var (
 // Read returns io.EOF only after the last stream's end was found right.
 func (x *xzReader) Read(b []byte) (int, error) {
 	for len(b) > 0 {
+		if len(x.out) > 0 {
+			n := copy(b, x.out)
+			if x.out = x.out[n:]; len(x.out) == 0 {
+				x.ahead.release()
+			}
+			return n, nil
+		}
 		if x.block == nil {
 			if err := x.nextBlock(); err != nil {
 				return 0, err
@@ -81,6 +92,12 @@ func (x *xzReader) Read(b []byte) (int, error) {
 		}
 	}
 	return 0, nil
+}
+
+// Close ends what works ahead.
+func (x *xzReader) Close() error {
+	x.ahead.wait()
+	return nil
 }
 
 func (x *xzReader) readBlock(b []byte) (int, error) {
@@ -102,6 +119,12 @@ func (x *xzReader) nextBlock() error {
 		if err := x.beginStream(); err != nil {
 			return err
 		}
+	}
+	if out, ok := x.ahead.next(x); ok {
+		if x.out = out; len(out) == 0 {
+			x.ahead.release()
+		}
+		return nil
 	}
 	size, err := x.in.ReadByte()
 	if err != nil {
