@@ -17,7 +17,6 @@ import (
 	"flipside/internal/device"
 	"flipside/internal/eventlog"
 	"flipside/internal/progress"
-	"flipside/internal/source"
 )
 
 // Program is what the commands need to know of the program that they are part of.
@@ -34,12 +33,12 @@ func (p Program) Run(args []string) (exitCode int) {
 	f := &flipside{Program: p, built: builtAt(p.Built), wake: make(chan struct{}, 1)}
 	defer f.listen(interrupt)()
 	app := f.app()
-	ourWay(app.Commands)
+	ourWay(app.Name, app.Commands)
 	spec := specOf(app)
 	args = cmdline.Arrange(args, spec)
 	err := f.answer.open(cmdline.Look(args, spec))
 	if err == nil {
-		err = app.RunContext(ctx, append([]string{app.Name}, args...))
+		err = run(ctx, app, args)
 	}
 	return f.end(err)
 }
@@ -63,45 +62,21 @@ type flipside struct {
 
 func (f *flipside) app() *cli.App {
 	return &cli.App{
-		Name:                      "flipside",
-		Usage:                     "update embedded Linux devices from Mender Artifacts",
-		Version:                   f.Version,
-		HideHelpCommand:           true,
-		DisableSliceFlagSeparator: true,
-		ExitErrHandler:            func(*cli.Context, error) {}, // run decides on the exit code
-		OnUsageError:              misused,
-		Action:                    noCommand,
-		Flags:                     globalFlags(),
-		Commands:                  slices.Concat(f.stories(), f.questions(), f.seat(), f.playground(), f.papers()),
+		Name:     "flipside",
+		Usage:    "update embedded Linux devices from Mender Artifacts",
+		Version:  f.Version,
+		Flags:    globalFlags(),
+		Commands: slices.Concat(f.stories(), f.questions(), f.seat(), f.playground(), f.papers()),
 	}
 }
 
-// ourWay makes commands complain as the program does, where the library would print its help on
-// standard output, and takes their argument for an argument even if it is "help".
-func ourWay(commands []*cli.Command) {
+// ourWay completes commands, which are typed after path.
+func ourWay(path string, commands []*cli.Command) {
 	for _, c := range commands {
-		c.OnUsageError, c.HideHelpCommand = misused, true
+		c.HelpName = path + " " + c.Name
 		if c.Subcommands == nil {
 			c.Flags = withJSON(c)
 		}
-		if c.Subcommands != nil {
-			c.Action = noCommand
-			ourWay(c.Subcommands)
-		}
-	}
-}
-
-// misused is a command line that the library does not understand.
-func misused(_ *cli.Context, err error, _ bool) error { return usage("%w", cmdline.Explain(err)) }
-
-// noCommand is what there is to do without one.
-func noCommand(c *cli.Context) error {
-	switch word := c.Args().First(); word {
-	case "help":
-		return cli.ShowAppHelp(c)
-	case "":
-		return usage("no command given")
-	default:
-		return usage("no such command: %s", source.Redact(word))
+		ourWay(c.HelpName, c.Subcommands)
 	}
 }

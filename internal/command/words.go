@@ -1,7 +1,6 @@
 package command
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -51,11 +50,7 @@ func optionsOf(flags []cli.Flag) (all []option) {
 	for _, f := range flags {
 		var o option
 		for _, name := range f.Names() {
-			if len(name) == 1 {
-				o.names = append(o.names, "-"+name)
-			} else {
-				o.names = append(o.names, "--"+name)
-			}
+			o.names = append(o.names, dashed(name))
 		}
 		if d, ok := f.(cli.DocGenerationFlag); ok {
 			o.usage = d.GetUsage()
@@ -63,9 +58,6 @@ func optionsOf(flags []cli.Flag) (all []option) {
 				o.value = parts[1]
 			}
 			o.usage = strings.ReplaceAll(o.usage, "`", "")
-		}
-		if slices.Contains(o.names, "--help") {
-			continue // the library adds its own when it runs
 		}
 		all = append(all, o)
 	}
@@ -117,4 +109,12 @@ func names(commands []commandWords) (all []string) {
 		all = append(all, c.name)
 	}
 	return all
+}
+
+// dashed is the name of an option as it is typed.
+func dashed(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
 }
