@@ -92,6 +92,18 @@ func (t *tracker) summary(width int) string {
 	return "done"
 }
 
+// heading is what the Begin of a phase says: which, and how much of it, or what for.
+func heading(ev Event) string {
+	line := clean(string(ev.Phase))
+	switch {
+	case ev.Total > 0:
+		line += ": " + size(ev.Total)
+	case ev.Phase == Scripts && ev.Text != "":
+		line += ": " + clean(ev.Text)
+	}
+	return line
+}
+
 // message is what Note, Warning and Output events say, in lines; nil for the other kinds.
 func message(ev Event) []string {
 	before := ""
