@@ -40,6 +40,14 @@ func number(value float64, unit int, divisor float64) string {
 	return fmt.Sprintf("%.1f", value/divisor)
 }
 
+// brief is a number in three characters, or four: "8.0", "48", "480".
+func brief(value float64, unit int, divisor float64) string {
+	if value /= divisor; unit > 0 && value < 9.95 {
+		return fmt.Sprintf("%.1f", value)
+	}
+	return fmt.Sprintf("%.0f", value)
+}
+
 // size is "48.0 MiB".
 func size(n int64) string { return binary.format(float64(n)) }
 
