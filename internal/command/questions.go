@@ -95,17 +95,16 @@ func (f *flipside) showProvides(c *cli.Context) error {
 }
 
 // inspect reads the artifact to its end, so that what it prints is what is there; it needs no
-// device and no keys.
+// device and no keys, but to choose in a directory.
 func (f *flipside) inspect(c *cli.Context) error {
 	uri, o, err := f.sourceArguments(c)
 	if err != nil {
 		return err
 	}
-	d, err := f.deviceIfAny(c, uri)
-	if err != nil {
+	if o, err = f.sourceAnywhere(c, uri, o); err != nil {
 		return err
 	}
-	src, err := source.Open(c.Context, uri, f.sourceOf(d, o))
+	src, err := source.Open(c.Context, uri, o)
 	if err != nil {
 		return err
 	}
