@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"flipside/artifact"
+	"flipside/internal/deployment"
 	"flipside/internal/device"
 	"flipside/internal/progress"
 )
@@ -38,7 +39,7 @@ func firstPass(ctx context.Context, d *device.Device, r io.Reader, keys []artifa
 	c := &counted{r: r, d: d, total: max(src.Size(), 0)}
 	d.Emit(progress.Event{Kind: progress.Begin, Phase: progress.VerifySource, Total: c.total})
 	if _, err := verifyAll(ctx, d, c, keys); err != nil {
-		return err
+		return &deployment.Failure{During: string(progress.VerifySource), Device: deployment.DeviceUnchanged, Err: err, Plain: true}
 	}
 	d.Emit(progress.Event{Kind: progress.End, Phase: progress.VerifySource, In: c.n, Total: c.total})
 	return src.Rewind()

@@ -195,10 +195,14 @@ func installed(ctx context.Context, x *device.Deployment) error {
 		x.Failed("", err)
 		return rollback.Undo(ctx, x)
 	}
-	x.Done()
 	if x.Record.SupportsRollback {
+		x.Done()
 		return nil
 	}
 	x.Result.CannotRollBack = true
-	return commit.Confirm(ctx, x)
+	err := commit.Confirm(ctx, x)
+	if x.Result.Committed {
+		x.Done()
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"fmt"
 	"os"
 
 	"golang.org/x/term"
@@ -10,6 +11,17 @@ import (
 	"flipside/internal/device"
 	"flipside/internal/source"
 )
+
+// chooserOn is chooser for a device that is only looked for when it comes to choosing.
+func (f *flipside) chooserOn(o device.Options) source.Chooser {
+	return func(ctx context.Context, where string, entries []source.Entry) (source.Entry, error) {
+		d, err := device.Open(o)
+		if err != nil {
+			return source.Entry{}, fmt.Errorf("%s is a directory, and there is no device to choose for: %w", where, err)
+		}
+		return f.chooser(d)(ctx, where, entries)
+	}
+}
 
 // chooser chooses an artifact for d where the source is a directory. There is somebody to ask if
 // both the question and the answer go by a terminal.

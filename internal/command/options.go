@@ -83,6 +83,14 @@ func (f *flipside) open(c *cli.Context) (*device.Device, error) {
 	return f.openWith(c, func(*device.Options) {})
 }
 
+// openAlone is open for a command without an argument.
+func (f *flipside) openAlone(c *cli.Context) (*device.Device, error) {
+	if err := noArgument(c); err != nil {
+		return nil, err
+	}
+	return f.open(c)
+}
+
 // openWith is open with more options.
 func (f *flipside) openWith(c *cli.Context, more func(*device.Options)) (*device.Device, error) {
 	f.opening = true

@@ -33,10 +33,7 @@ func (f *flipside) questions() []*cli.Command {
 }
 
 func (f *flipside) status(c *cli.Context) error {
-	if err := noArgument(c); err != nil {
-		return err
-	}
-	d, err := f.open(c)
+	d, err := f.openAlone(c)
 	if err != nil {
 		return err
 	}
@@ -62,7 +59,7 @@ func (f *flipside) doctor(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	diagnosis := doctor.Examine(c.Context, o, doctor.Options{WriteTest: c.Bool("write-test")})
+	diagnosis := doctor.Examine(c.Context, o, doctor.Options{WriteTest: c.Bool("write-test"), Built: f.built})
 	if f.json {
 		err = f.document(diagnosis)
 	} else {
@@ -76,10 +73,7 @@ func (f *flipside) doctor(c *cli.Context) error {
 }
 
 func (f *flipside) showArtifact(c *cli.Context) error {
-	if err := noArgument(c); err != nil {
-		return err
-	}
-	d, err := f.open(c)
+	d, err := f.openAlone(c)
 	if err != nil {
 		return err
 	}
@@ -88,10 +82,7 @@ func (f *flipside) showArtifact(c *cli.Context) error {
 }
 
 func (f *flipside) showProvides(c *cli.Context) error {
-	if err := noArgument(c); err != nil {
-		return err
-	}
-	d, err := f.open(c)
+	d, err := f.openAlone(c)
 	if err != nil {
 		return err
 	}
@@ -104,17 +95,16 @@ func (f *flipside) showProvides(c *cli.Context) error {
 }
 
 // inspect reads the artifact to its end, so that what it prints is what is there; it needs no
-// device and no keys.
+// device and no keys, but to choose in a directory.
 func (f *flipside) inspect(c *cli.Context) error {
 	uri, o, err := f.sourceArguments(c)
 	if err != nil {
 		return err
 	}
-	d, err := f.deviceIfAny(c, uri)
-	if err != nil {
+	if o, err = f.sourceAnywhere(c, uri, o); err != nil {
 		return err
 	}
-	src, err := source.Open(c.Context, uri, f.sourceOf(d, o))
+	src, err := source.Open(c.Context, uri, o)
 	if err != nil {
 		return err
 	}

@@ -50,10 +50,7 @@ func (f *flipside) nobodyWorks() error {
 // cancel ends the run of another process, and tells what it left. It is done (0) if that run has
 // ended without having installed or committed anything.
 func (f *flipside) cancel(c *cli.Context) error {
-	if err := noArgument(c); err != nil {
-		return err
-	}
-	d, err := f.open(c)
+	d, err := f.openAlone(c)
 	if err != nil {
 		return err
 	}

@@ -114,19 +114,24 @@ func (f *flipside) again(run func() (*deployment.Result, error)) (*deployment.Re
 	}
 }
 
-// deviceIfAny is the device that a command need not have: on it, a web server is asked as an install
-// would ask it. Only a device that was named must be there.
-func (f *flipside) deviceIfAny(c *cli.Context, uri string) (*device.Device, error) {
-	o, err := f.deviceOptions(c)
-	if err != nil || !source.Web(uri) {
-		return nil, err
+// sourceAnywhere is sourceOf for a command that need not have a device. Where there is one, a web
+// server is asked, and a directory is searched, as an install would do it.
+func (f *flipside) sourceAnywhere(c *cli.Context, uri string, o source.Options) (source.Options, error) {
+	on, err := f.deviceOptions(c)
+	if err != nil {
+		return o, err
 	}
-	d, err := device.Open(o)
+	if !source.Web(uri) {
+		o = f.sourceOf(nil, o)
+		o.Choose = f.chooserOn(on)
+		return o, nil
+	}
+	d, err := device.Open(on)
 	named := slices.ContainsFunc([]string{"config", "fallback-config", "datastore", "sandbox"}, c.IsSet)
 	if err != nil && !named {
-		return nil, nil // it is a computer like others
+		d, err = nil, nil // it is a computer like others
 	}
-	return d, err
+	return f.sourceOf(d, o), err
 }
 
 // redacted are arguments as others may see them.

@@ -19,12 +19,13 @@ type Failure struct {
 	During string // "writing the payload", "ArtifactInstall", …
 	Device DeviceState
 	Err    error
+	Plain  bool // Err says enough to a person: of an artifact that is no good it does not matter when that was seen
 }
 
 func (f *Failure) Error() string {
 	text := f.Err.Error()
 	// Modules and scripts name the state themselves, sources say that they were downloading.
-	if strings.Contains(strings.ToLower(" "+text), strings.ToLower(" "+f.During)) {
+	if f.Plain || strings.Contains(strings.ToLower(" "+text), strings.ToLower(" "+f.During)) {
 		return text
 	}
 	return f.During + ": " + text

@@ -288,7 +288,8 @@ func (x *Deployment) StopsHere() bool { return x.stops[x.Record.State] }
 // DoNotStop makes x go to its end: where the operator asked to stop is meant for another one.
 func (x *Deployment) DoNotStop() { x.stops = nil }
 
-// Done tells whoever watches that the update is complete: written, synced, verified, selected.
+// Done tells whoever watches that nothing more is to come: written, synced, verified, selected, and
+// committed if nobody is to decide on that.
 func (x *Deployment) Done() { x.dev.o.Sink.Emit(progress.Event{Kind: progress.Done}) }
 
 // Finish turns what a run returned into its result and its failure. err is what stopped the

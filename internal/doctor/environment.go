@@ -74,10 +74,14 @@ func (e *examination) unreadable(report bootenv.Report, err error) {
 	switch {
 	case errors.Is(err, bootenv.ErrBusy):
 		e.warn(Environment, "examine again when that program has ended", "%v", err)
+	case errors.Is(err, bootenv.ErrCorrupt) && strings.HasPrefix(report.Kind, "GRUB"):
+		e.problem(Environment, "make it anew with the bootloader's package, or with grub-editenv, and set the variables of Mender's boot scripts: mender_boot_part to the number of the partition that runs, upgrade_available to 0, bootcount to 0", "%v", err)
 	case errors.Is(err, bootenv.ErrCorrupt):
 		e.problem(Environment, "check that offset and size of each copy in "+report.Source+" are those that the bootloader was built with; if they are, reboot: most bootloaders make a new environment", "%v", err)
 	case errors.Is(err, os.ErrNotExist):
 		e.problem(Environment, "name devices that are there in "+report.Source, "%v", err)
+	case len(e.Config.BootEnvPrint) > 0:
+		e.problem(Environment, "correct BootEnvPrint in mender.conf, or the program: it must print NAME=VALUE lines, and end with 0", "%v", err)
 	default:
 		e.problem(Environment, "see to it that it can be read: "+report.Source, "%v", err)
 	}

@@ -38,6 +38,7 @@ func (e *examination) modules(context.Context) {
 				continue
 			}
 			good = append(good, name)
+			e.tools(name, path)
 		}
 	}
 	if len(good) > 0 {
@@ -123,7 +124,7 @@ func (e *examination) scriptVersion(path string) {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		return // taken for 3
 	}
-	text, err := firstBytes(path)
+	text, err := firstBytes(path, firstLine)
 	if err != nil {
 		e.problem(Scripts, "see to it that it can be read", "%s: %v", path, disk.Cause(err))
 		return
@@ -135,7 +136,7 @@ func (e *examination) scriptVersion(path string) {
 
 // cannotStart says why the kernel would not start an executable file, and what helps.
 func cannotStart(path string) (what, fix string) {
-	begin, err := firstBytes(path)
+	begin, err := firstBytes(path, firstLine)
 	switch {
 	case err != nil:
 		return disk.Cause(err).Error(), "see to it that it can be read"
@@ -175,8 +176,11 @@ func noInterpreter(words []string) (what, fix string) {
 	return "", ""
 }
 
-// firstBytes are enough for a first line. Only regular files are opened: others may wait.
-func firstBytes(path string) ([]byte, error) {
+// firstLine is what Linux looks at, to find out how to start a program.
+const firstLine = 256
+
+// firstBytes are at most so many. Only regular files are opened: others may wait.
+func firstBytes(path string, most int64) ([]byte, error) {
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return nil, errors.Join(err, errors.New("not a regular file"))
 	}
@@ -185,5 +189,5 @@ func firstBytes(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, 256)) // what Linux looks at
+	return io.ReadAll(io.LimitReader(f, most))
 }

@@ -31,7 +31,12 @@ func (h *Handler) call(ctx context.Context, state string) error {
 	if err := h.checkTree(); err != nil {
 		return h.failed(state, err)
 	}
-	return h.run(ctx, state, nil)
+	h.c.Sink.Emit(progress.Event{Kind: progress.Begin, Phase: progress.Scripts, Text: fmt.Sprintf("update module %s, %s", h.c.Type, state)})
+	err := h.run(ctx, state, nil)
+	if err == nil {
+		h.c.Sink.Emit(progress.Event{Kind: progress.End, Phase: progress.Scripts})
+	}
+	return err
 }
 
 // callIfTree is call, but nil where there is no tree of this module.

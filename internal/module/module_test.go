@@ -176,6 +176,11 @@ func TestStates(t *testing.T) {
 			if !slices.Equal(got, want) {
 				t.Errorf("output = %q; want %q", got, want)
 			}
+			begin := progress.Event{Kind: progress.Begin, Phase: progress.Scripts, Text: "update module recorder, " + state}
+			end := progress.Event{Kind: progress.End, Phase: progress.Scripts}
+			if first, last := r.events[0], r.events[len(r.events)-1]; first != begin || last != end {
+				t.Errorf("events begin with %+v and end with %+v; want %+v and %+v", first, last, begin, end)
+			}
 		})
 		t.Run(state+" fails", func(t *testing.T) {
 			r := newRecorder(t)

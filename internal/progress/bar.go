@@ -81,23 +81,29 @@ func (b *bar) line(s status) string {
 	if s.percent < 0 {
 		return fit(width, name, numbers)
 	}
-	const (
-		fewest, most = 10, 40 // cells; below that a bar says nothing, above it says no more
-		others       = 61     // what stands beside the bar, at most times: it should not change its size
-	)
-	tail := join("", numbers)
-	free := width - len(name) - len(percentAndBar(s.percent, 0, false)) - len(tail)
-	for _, detail := range s.details() {
-		if free-len(detail) >= fewest {
-			tail, free = tail+detail, free-len(detail)
-			break
+	const most = 40 // cells; a longer bar says no more
+	for _, l := range append(s.details(), plainShape(numbers)) {
+		free := width - len(name+percentage(s.percent)+l.tail)
+		if l.fewest == 0 && free >= 0 {
+			return name + percentage(s.percent) + l.tail
+		}
+		if cells := min(free-len(" []"), max(width-l.beside, l.fewest), most); cells >= max(l.fewest, 1) {
+			return name + percentAndBar(s.percent, cells, b.terminal.Unicode) + l.tail
 		}
 	}
-	if cells := min(free, max(width-others, fewest), most); cells >= fewest {
-		return name + percentAndBar(s.percent, cells, b.terminal.Unicode) + tail
-	}
-	return fit(width, name+fmt.Sprintf("%4d%%", s.percent), numbers)
+	return fit(width, name+percentage(s.percent), numbers)
 }
+
+func percentage(percent int) string { return fmt.Sprintf("%4d%%", percent) }
+
+// shape is one way to fill the line.
+type shape struct {
+	tail   string // behind the bar
+	fewest int    // cells that the bar needs to say anything; 0: no bar
+	beside int    // what stands beside the bar at most times: it should not change its size
+}
+
+func plainShape(numbers []string) shape { return shape{join("", numbers), 10, 61} }
 
 // numbers are what is known of the phase, the most important first.
 func (s status) numbers() []string {
@@ -111,17 +117,32 @@ func (s status) numbers() []string {
 	return []string{amount(s.done, s.total), "ETA " + clock(left), speed(s.rate)}
 }
 
-// details are what else is known of a download, the longest first: not all of it fits on every
-// terminal.
-func (s status) details() []string {
-	if s.phase != Download || s.in == 0 && s.skipped == 0 {
+// details are the shapes for a download, the widest first: what came in, was written and skipped.
+func (s status) details() []shape {
+	if s.phase != Download || s.total <= 0 || s.in == 0 && s.skipped == 0 {
 		return nil
 	}
-	return []string{
-		fmt.Sprintf("  in %s, written %s, skipped %s", size(s.in), size(s.written), size(s.skipped)),
-		"  skipped " + size(s.skipped),
-		"  in " + size(s.in),
+	full := join("", s.numbers()) + fmt.Sprintf("  in %s, written %s, skipped %s", size(s.in), size(s.written), size(s.skipped))
+	i, divisor := binary.unit(float64(s.total))
+	in := func(n int64) string { return brief(float64(n), i, divisor) }
+	moved := fmt.Sprintf("  in %s, written %s, skipped %s", in(s.in), in(s.written), in(s.skipped))
+	unit := " " + binary.units[i] + "  " + s.pace()
+	return []shape{
+		{full, 10, 100},
+		{moved + " of " + in(s.total) + unit, 10, 81},
+		{moved + unit, 4, 75}, // 80 columns are enough for this
+		{moved + unit, 0, 0},
 	}
+}
+
+// pace is speed and time, in few characters.
+func (s status) pace() string {
+	i, divisor := decimal.unit(s.rate)
+	text := brief(s.rate, i, divisor) + " " + decimal.units[i] + "  "
+	if left, ok := s.left(); ok {
+		return text + "ETA " + clock(left)
+	}
+	return text + clock(s.elapsed)
 }
 
 // join puts the numbers behind a line, in the order in which they are read: the time last.

@@ -7,7 +7,7 @@ package progress
 type Kind string
 
 const (
-	Begin   Kind = "begin"    // Phase begins; Total is its size in bytes, 0 if it has none
+	Begin   Kind = "begin"    // Phase begins; Total is its size in bytes, 0 if it has none; Text may say what of it
 	Advance Kind = "advance"  // Done bytes of Phase are safely where they belong
 	End     Kind = "end"      // Phase is complete
 	Note    Kind = "note"     // Text is worth knowing
@@ -25,7 +25,7 @@ const (
 	Download     Phase = "download"      // payload bytes to the inactive slot or to a module
 	Sync         Phase = "sync"          // waiting for the medium
 	ReadBack     Phase = "read back"     // reading the slot again and comparing
-	Scripts      Phase = "scripts"       // state scripts and update module calls
+	Scripts      Phase = "scripts"       // state scripts and update modules; Text of Begin says which
 	BootFlags    Phase = "boot flags"    // changing the boot environment
 )
 

@@ -40,6 +40,14 @@ func number(value float64, unit int, divisor float64) string {
 	return fmt.Sprintf("%.1f", value/divisor)
 }
 
+// brief is a number in three characters, or four: "8.0", "48", "480".
+func brief(value float64, unit int, divisor float64) string {
+	if value /= divisor; unit > 0 && value < 9.95 {
+		return fmt.Sprintf("%.1f", value)
+	}
+	return fmt.Sprintf("%.0f", value)
+}
+
 // size is "48.0 MiB".
 func size(n int64) string { return binary.format(float64(n)) }
 
@@ -90,6 +98,18 @@ func (t *tracker) summary(width int) string {
 		}
 	}
 	return "done"
+}
+
+// heading is what the Begin of a phase says: which, and how much of it, or what for.
+func heading(ev Event) string {
+	line := clean(string(ev.Phase))
+	switch {
+	case ev.Total > 0:
+		line += ": " + size(ev.Total)
+	case ev.Phase == Scripts && ev.Text != "":
+		line += ": " + clean(ev.Text)
+	}
+	return line
 }
 
 // message is what Note, Warning and Output events say, in lines; nil for the other kinds.

@@ -34,11 +34,7 @@ func (p *plain) lines(t *tracker, ev Event, now time.Time) []string {
 	case Begin:
 		s := t.status(now)
 		p.shown, p.at = max(s.percent/plainStep, 0), now
-		line := "flipside: " + string(s.phase)
-		if s.total > 0 {
-			line += ": " + size(s.total)
-		}
-		return []string{line}
+		return []string{"flipside: " + heading(ev)}
 	case Advance:
 		if s := t.status(now); s.percent/plainStep > p.shown {
 			return p.line(s, now)

@@ -29,11 +29,7 @@ func (m *Meter) Position() Position {
 func Words(ev Event) []string {
 	switch ev.Kind {
 	case Begin:
-		line := clean(string(ev.Phase))
-		if ev.Total > 0 {
-			line += ": " + size(ev.Total)
-		}
-		return []string{line}
+		return []string{heading(ev)}
 	case Done:
 		return []string{"done"}
 	}

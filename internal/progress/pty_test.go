@@ -1,13 +1,10 @@
 package progress_test
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"flipside/internal/hosttest"
 )
@@ -15,26 +12,7 @@ import (
 // openPTY returns both ends of a pseudo terminal with so many columns.
 func openPTY(t *testing.T, columns uint16) (master, slave *os.File) {
 	t.Helper()
-	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		hosttest.Lacks(t, "pseudo terminals are needed: "+err.Error())
-	}
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		hosttest.Lacks(t, "pseudo terminals are needed: "+err.Error())
-	}
-	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	if err != nil {
-		hosttest.Lacks(t, "pseudo terminals are needed: "+err.Error())
-	}
-	master = os.NewFile(uintptr(fd), "/dev/ptmx")
-	slaveFD, err := unix.Open(fmt.Sprintf("/dev/pts/%d", n), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		hosttest.Lacks(t, "pseudo terminals are needed: "+err.Error())
-	}
-	slave = os.NewFile(uintptr(slaveFD), "slave")
-	if err := unix.IoctlSetWinsize(slaveFD, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns}); err != nil {
-		t.Fatal(err)
-	}
+	master, slave = hosttest.Terminal(t, columns)
 	t.Cleanup(func() { _ = master.Close(); _ = slave.Close() })
 	return master, slave
 }

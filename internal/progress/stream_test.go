@@ -76,10 +76,12 @@ func (f sinkFunc) Emit(ev progress.Event) { f(ev) }
 // TestStreamOfASlowReader: who reads nothing for long finds a mark where lines are missing, and what
 // was printed last.
 func TestStreamOfASlowReader(t *testing.T) {
-	r, w := io.Pipe()
 	var out bytes.Buffer
 	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
 		d := progress.NewStream(w)
+		d.Emit(progress.Event{Kind: progress.Note, Text: "the first"})
+		synctest.Wait() // nobody takes it: the lines that follow have to wait for it
 		const all = 20_000
 		for range all {
 			d.Emit(progress.Event{Kind: progress.Output, Text: strings.Repeat("x", 100)})

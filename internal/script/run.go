@@ -59,7 +59,8 @@ type Runner struct {
 	RetryInterval time.Duration // from one run to the next of a script that asked for it
 	RetryTimeout  time.Duration // for a script that keeps asking, from its first time on
 
-	// Sink gets the lines that scripts print, as they come; nil for nobody.
+	// Sink gets the lines that scripts print, as they come, and when scripts begin and when all have
+	// run; nil for nobody.
 	Sink progress.Sink
 	// Waiting, if set, is called when a script begins to wait for its next run, and with nil when
 	// its waiting is over, whatever came of it.
@@ -83,15 +84,24 @@ func (r *Runner) Run(ctx context.Context, s State, a Action) error {
 	if err != nil {
 		return fmt.Errorf("looking for %s_%s scripts: %w", s, a, err)
 	}
+	if len(scripts) == 0 {
+		return nil
+	}
+	r.emit(progress.Event{Kind: progress.Begin, Phase: progress.Scripts, Text: fmt.Sprintf("%s_%s", s, a)})
 	var errs []error
 	for _, f := range scripts {
 		if err := r.runUntilDone(ctx, f); err != nil {
 			errs = append(errs, err)
 			if stopsAtFirst(s, a) || ctx.Err() != nil {
-				break
+				return oneOrAll(errs)
 			}
 		}
 	}
+	r.emit(progress.Event{Kind: progress.End, Phase: progress.Scripts})
+	return oneOrAll(errs)
+}
+
+func oneOrAll(errs []error) error {
 	if len(errs) == 1 {
 		return errs[0]
 	}

@@ -259,9 +259,39 @@ func TestOutput(t *testing.T) {
 		t.Errorf("output = %q; want %q", got, want)
 	}
 	for _, e := range d.events {
-		if e.From != "ArtifactInstall_Enter_00" || e.Phase != progress.Scripts {
+		if e.Kind == progress.Output && e.From != "ArtifactInstall_Enter_00" || e.Phase != progress.Scripts {
 			t.Errorf("event %+v is not from the script", e)
 		}
+	}
+}
+
+// TestPhase: whoever watches hears when scripts begin, and that all have run; nothing if there is
+// none.
+func TestPhase(t *testing.T) {
+	for name, c := range map[string]struct {
+		action script.Action
+		first  string // what the first of two scripts does; "": there are no scripts
+		begin  []string
+		ends   int
+	}{
+		"none":           {script.Enter, "", nil, 0},
+		"good":           {script.Leave, "true", []string{"ArtifactInstall_Leave"}, 1},
+		"fails":          {script.Enter, "false", []string{"ArtifactInstall_Enter"}, 0},
+		"fails, goes on": {script.Error, "false", []string{"ArtifactInstall_Error"}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDevice(t)
+			if c.first != "" {
+				d.add(t, d.ArtifactDir, "ArtifactInstall_"+string(c.action)+"_00", c.first)
+				d.add(t, d.ArtifactDir, "ArtifactInstall_"+string(c.action)+"_01", "")
+			}
+			if err := d.Run(t.Context(), script.ArtifactInstall, c.action); (err != nil) != (c.first == "false") {
+				t.Errorf("Run = %v", err)
+			}
+			if begin, ends := d.texts(progress.Begin), d.texts(progress.End); !slices.Equal(begin, c.begin) || len(ends) != c.ends {
+				t.Errorf("begun %q, ended %d times; want %q, %d", begin, len(ends), c.begin, c.ends)
+			}
+		})
 	}
 }
 
@@ -308,7 +338,11 @@ func TestTimeoutEndsTheScript(t *testing.T) {
 func TestCancelStopsEverything(t *testing.T) {
 	d := newDevice(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	d.Sink = sinkFunc(func(e progress.Event) { cancel() })
+	d.Sink = sinkFunc(func(e progress.Event) {
+		if e.Text == "ready" {
+			cancel()
+		}
+	})
 	d.add(t, d.ArtifactDir, "ArtifactInstall_Error_00", "echo ready; read x <"+mkfifo(t))
 	d.add(t, d.ArtifactDir, "ArtifactInstall_Error_01", "")
 	if err := d.Run(ctx, script.ArtifactInstall, script.Error); !errors.Is(err, context.Canceled) {

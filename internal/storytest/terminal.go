@@ -2,7 +2,6 @@ package storytest
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"os"
 	"regexp"
@@ -12,7 +11,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"golang.org/x/sys/unix"
+
+	"flipside/internal/hosttest"
 )
 
 // output is what a program has written so far.
@@ -44,13 +44,7 @@ type terminal struct {
 // standard input, output and error.
 func cmdTerminal(ts *testscript.TestScript, args []string) {
 	need(ts, args, 2, "terminal NAME COMMAND...")
-	master, slave, err := openTerminal()
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			ts.Fatalf("pseudo terminals are needed: %v", err)
-		}
-		storyOf(ts).test.Skip("no pseudo terminals here: ", err)
-	}
+	master, slave := hosttest.Terminal(storyOf(ts).test, 80)
 	ts.Defer(func() { _ = master.Close() })
 	cmd, stdout, stderr := prepare(ts, args[1:])
 	cmd.Env = append(cmd.Env, "TERM=vt100")
@@ -64,32 +58,6 @@ func cmdTerminal(ts *testscript.TestScript, args []string) {
 		defer close(term.read)
 		_, _ = io.Copy(stderr, master) // ends when no program has the terminal any more
 	}()
-}
-
-func openTerminal() (master, slave *os.File, err error) {
-	master, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	raw, err := master.SyscallConn()
-	if err != nil {
-		return nil, nil, err
-	}
-	var n int
-	control := raw.Control(func(fd uintptr) {
-		if err = unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0); err != nil {
-			return
-		}
-		if n, err = unix.IoctlGetInt(int(fd), unix.TIOCGPTN); err != nil {
-			return
-		}
-		err = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80})
-	})
-	if control != nil || err != nil {
-		return nil, nil, fmt.Errorf("%v, %w", control, err)
-	}
-	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	return master, slave, err
 }
 
 func cmdPress(ts *testscript.TestScript, args []string) {
