@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -72,6 +73,10 @@ func (r *rig) status(ctx context.Context) (device.Status, error) {
 		return device.Status{}, fmt.Errorf("%w: %w", errStatus, err)
 	}
 	s := d.Status(ctx)
+	for s.Working != nil && ctx.Err() == nil { // see do
+		runtime.Gosched()
+		s = d.Status(ctx)
+	}
 	for _, problem := range []string{s.Slots.Problem, s.Bootloader.Problem} {
 		if problem != "" {
 			return s, fmt.Errorf("%w: %s", errStatus, problem)
