@@ -71,6 +71,25 @@ func TestCutAnywhere(t *testing.T) {
 	}
 }
 
+// TestCutForEver: wherever the connection is cut each time, there is one error, and the device is as
+// before.
+func TestCutForEver(t *testing.T) {
+	t.Parallel()
+	w := newWeb(t)
+	for n := range int64(20) {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			cut := webtest.Network{Then: webtest.Cut(n * int64(len(w.artifact)) / 20)}
+			if err := newSandbox(t, 2).unmoved(badSource{
+				url: through(t, w.plain, cut), options: []string{"--retries", "0"},
+				code: "8", what: "connection lost", hint: "check the connection",
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // TestHardNetwork: what a download survives.
 func TestHardNetwork(t *testing.T) {
 	t.Parallel()

@@ -6,14 +6,10 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	"flipside/internal/storytest"
 )
 
 // TestWebServer installs from one, and fails as web servers make one fail.
@@ -69,11 +65,11 @@ func TestWebServer(t *testing.T) {
 	if r := s.refused("8", "404", "install", secret+"/nowhere.mender?token=hidden"); strings.Contains(r.Stderr, "secret") || strings.Contains(r.Stderr, "hidden") {
 		t.Errorf("standard error tells a secret: %s", r.Stderr)
 	}
-	s.interrupted(server.URL+"/hangs", func(io.Reader) { <-arrived })
+	s.interrupted(server.URL+"/hangs", byInterrupt, func(io.Reader) { <-arrived })
 
 	// Nobody listens there any more. It may be a server that is coming up: the person decides.
 	server.Close()
-	s.interrupted(server.URL+"/good.mender", func(stderr io.Reader) {
+	s.interrupted(server.URL+"/good.mender", byInterrupt, func(stderr io.Reader) {
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
 			if strings.Contains(lines.Text(), "connection refused, trying again in ") {
 				return
@@ -81,38 +77,4 @@ func TestWebServer(t *testing.T) {
 		}
 		t.Error("no word of a refused connection")
 	})
-}
-
-// interrupted installs from url, and interrupts that when ready returns.
-func (s sandboxed) interrupted(url string, ready func(stderr io.Reader)) {
-	s.Helper()
-	before, err := storytest.LookAt(s.dir)
-	if err != nil {
-		s.Fatal(err)
-	}
-	cmd := exec.CommandContext(s.Context(), s.program, "--sandbox", s.dir, "install", url)
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		s.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		s.Fatal(err)
-	}
-	ready(stderr)
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
-		s.Fatal(err)
-	}
-	rest, _ := io.ReadAll(stderr)
-	_ = cmd.Wait() // its exit code is looked at below
-	if err := storytest.Outcome(cmd, "", string(rest)).Check("10"); err != nil {
-		s.Error(err)
-	}
-	s.refused("2", "no update in progress", "resume")
-	after, err := storytest.LookAt(s.dir)
-	if err == nil {
-		err = after.Compare(before, true)
-	}
-	if err != nil {
-		s.Error(err)
-	}
 }

@@ -209,15 +209,15 @@ var imageRows = map[string]row{
 		check: boots("A", onA),
 	},
 	"IMG-19": {setup: imaged(nil), check: boots("A", onA)},
-	"IMG-20": {setup: clientsUpdate, exit: "1", stdout: nothing, why: whyClientsRecord, check: says("commit it or roll it back with Mender's client")},
+	"IMG-20": {setup: clientsUpdate, exit: "5", stdout: nothing, why: whyClientsRecord, check: says("commit it or roll it back with Mender's client")},
 
 	"CLI-31": {
-		setup: clientsUpdate, exit: "1 ; 1", calls: "- ; -", stdout: "System not modified. ; -",
+		setup: clientsUpdate, exit: "5 ; 5", calls: "- ; -", stdout: "System not modified. ; -",
 		provides: clientsRelease, why: whyClientsRecord,
 		check: says("an update of Mender's client is in progress", "commit it or roll it back with Mender's client"),
 	},
 	"CLI-32": {
-		setup: clientsUpdate, exit: "1 ; 1", calls: "- ; -", stdout: "System not modified. ; -",
+		setup: clientsUpdate, exit: "5 ; 5", calls: "- ; -", stdout: "System not modified. ; -",
 		provides: clientsRelease, why: whyClientsRecord,
 		check: says("an update of Mender's client is in progress", "commit it or roll it back with Mender's client"),
 	},

@@ -69,8 +69,8 @@ var outcomeRows = map[string]row{
 	"OUT-13": {exit: "0 ; 1 ; 1 ; 5 ; 0"},
 	"OUT-14": {does: canUndoBut("ArtifactFailure", fails), exit: "0 ; 3"},
 	"OUT-15": {
-		setup:  func(d *device) { d.remove("usr/modules/v3/rootfs-image") },
-		stdout: untouched, why: whyBefore, check: says("no update module for this payload type"),
+		setup: func(d *device) { d.remove("usr/modules/v3/rootfs-image") },
+		exit:  "7", stdout: untouched, why: whyBefore, check: says("no update module for this payload type"),
 	},
 	"OUT-16": {
 		does: canUndo, setup: func(d *device) { d.installs("A2", nullPayload, nil) },

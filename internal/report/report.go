@@ -31,9 +31,9 @@ const (
 	NoDeployment   = 2  // nothing to commit, roll back or resume
 	Inconsistent   = 3  // failed and could not be undone
 	RebootRequired = 4  // done; only with --reboot-exit-code
-	Busy           = 5  // another deployment or another flipside is in the way
+	Busy           = 5  // another deployment, another flipside or Mender's client is in the way
 	Refused        = 6  // the artifact is damaged, malformed or not signed as it must be
-	Unfit          = 7  // the artifact is not for this device
+	Unfit          = 7  // the artifact is not for this device, or not for what is set up on it
 	SourceLost     = 8  // the source is unreachable or was lost
 	FellBack       = 9  // the new system did not come up
 	Interrupted    = 10 // by the operator; cleaned up
@@ -46,9 +46,9 @@ var Meanings = [...]string{
 	NoDeployment:   "nothing in progress to commit, roll back or resume",
 	Inconsistent:   "failed and could not be undone",
 	RebootRequired: "done, and a reboot is required; only with --reboot-exit-code",
-	Busy:           "another deployment is in progress, or another flipside is at work",
+	Busy:           "another deployment is in progress, or another flipside or Mender's client is at work",
 	Refused:        "artifact refused: damaged, malformed, unsigned or wrongly signed",
-	Unfit:          "artifact does not fit this device: device type, depends, slot too small",
+	Unfit:          "artifact does not fit this device: device type, depends, slot too small, no such update module",
 	SourceLost:     "source unreachable or lost, retries used up",
 	FellBack:       "the device fell back: the new system did not come up, the old one runs",
 	Interrupted:    "interrupted by the operator; cleaned up",
@@ -148,6 +148,8 @@ func classify(err error) (code int, hint string, retryable bool) {
 		return Interrupted, "start again when it suits", true
 	case errors.As(err, &busy):
 		return Busy, busyHint(busy), busy.Record == nil
+	case errors.Is(err, device.ErrForeign):
+		return Busy, "commit it or roll it back with Mender's client; if that is gone, move the file away once the device runs what it shall keep", false
 	case errors.Is(err, deployment.ErrNone):
 		return NoDeployment, "", false
 	case errors.As(err, &lost):
@@ -161,6 +163,8 @@ func classify(err error) (code int, hint string, retryable bool) {
 		return Refused, refusedHint(err), false
 	case errors.As(err, &depends):
 		return Unfit, dependsHint(depends), false
+	case errors.Is(err, module.ErrNoModule):
+		return Unfit, "put that update module on the device, or get an artifact of another payload type", false
 	case errors.Is(err, payload.ErrUnfit):
 		return Unfit, "get the artifact that is made for this device", false
 	case errors.Is(err, payload.ErrFellBack):
@@ -215,8 +219,6 @@ func failedHint(err error) string {
 		return "`flipside resume` brings it to an end; `flipside status` tells more"
 	case errors.Is(err, rollback.ErrUnsupported):
 		return "commit it, or install another artifact after that"
-	case errors.Is(err, module.ErrNoModule):
-		return "put that update module on the device, or get an artifact of another payload type"
 	case errors.Is(err, syscall.ENOSPC):
 		return "make room where the error says"
 	case errors.Is(err, syscall.EROFS):
@@ -241,8 +243,6 @@ func setupHint(err error) string {
 		return "check ArtifactVerifyKey and ArtifactVerifyKeys in mender.conf, and --key"
 	case errors.Is(err, device.ErrType):
 		return "the file must have the line device_type=NAME; DeviceTypeFile in mender.conf names another file"
-	case errors.Is(err, device.ErrForeign):
-		return "commit it or roll it back with Mender's client; if that is gone, move the file away once the device runs what it shall keep"
 	case errors.Is(err, device.ErrNoSlots), errors.Is(err, slot.ErrActiveUnknown), errors.As(err, new(*slot.ConfigError)):
 		return "RootfsPartA and RootfsPartB in mender.conf must name the partitions of the two systems"
 	case errors.Is(err, deployment.ErrStateLost):

@@ -19,7 +19,7 @@ type Error struct {
 
 // ErrUsage is in the chain of an *Error whose cause is on this side of the source: no such file, no
 // permission to read it, a directory, a terminal as standard input, an unknown kind of URL, a
-// certificate file that cannot be read, a proxy address that is none.
+// certificate file that cannot be read, a proxy address that is none, a file that is on two sticks.
 var ErrUsage = errors.New("wrong argument")
 
 // ErrChanged is in the chain of an *Error that ends a download because the file on the server became

@@ -229,7 +229,9 @@ func (s stickURI) pick(ctx context.Context, sticks []*stick, o Options) (src *So
 		src, err = openBelow(ctx, files[0].root, s.path, Printable(name))
 		return src, files[0], err
 	case len(files) > 1:
-		return nil, nil, s.failed(fmt.Sprintf("it is on %d sticks: %s and %s", len(files), files[0].place, files[1].place), "say which one: usb:LABEL=.../path, or usb:UUID=.../path")
+		e := s.failed(fmt.Sprintf("it is on %d sticks: %s and %s", len(files), files[0].place, files[1].place), "say which one: usb:LABEL=.../path, or usb:UUID=.../path")
+		e.usage, e.Retryable = true, false // both are there: it takes another argument, not another time
+		return nil, nil, e
 	case !found:
 		return nil, nil, s.failed("no such file or directory on the stick", "check the path; is it the right stick?")
 	case o.Choose == nil:

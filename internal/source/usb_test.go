@@ -142,7 +142,8 @@ func TestUSBErrors(t *testing.T) {
 		"usb:LABEL=TWO/":            {"there is no artifact in it", "put an artifact there"},
 	} {
 		_, err := b.open(uri, "here.mender", nil)
-		if e := wantError(t, err, test.words, false); !strings.Contains(e.Hint, test.hint) {
+		usage := strings.Contains(test.words, "2 sticks") // which of them is asked of whoever called
+		if e := wantError(t, err, test.words, usage); !strings.Contains(e.Hint, test.hint) {
 			t.Errorf("%s: hint %q; want %q", uri, e.Hint, test.hint)
 		}
 		free(t, one)

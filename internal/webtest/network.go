@@ -117,13 +117,19 @@ func End(after int64) Fault {
 }
 
 // Stall sends nothing more after so many bytes, until the client goes.
-func Stall(after int64) Fault {
+func Stall(after int64) Fault { return StallAndTell(after, nil) }
+
+// StallAndTell is Stall, and says to stalled, unless that is nil, when nothing more comes.
+func StallAndTell(after int64, stalled chan<- struct{}) Fault {
 	return func(c *Conn) error {
-		_, err := io.CopyN(c.client, c.server, after)
-		if err == nil {
-			<-c.gone
+		if _, err := io.CopyN(c.client, c.server, after); err != nil {
+			return err
 		}
-		return err
+		if stalled != nil {
+			stalled <- struct{}{}
+		}
+		<-c.gone
+		return nil
 	}
 }
 
