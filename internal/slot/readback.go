@@ -110,7 +110,9 @@ func (r *reading) fill(ctx context.Context, at, end int64, full chan<- block, fr
 
 func (r *reading) check(b block) {
 	if r.cached() {
-		forget(r.file, b.index*blockBytes, blockBytes) // nobody else wants these pages
+		// Nobody else wants these pages. From the beginning: what reaches from one block into the next, as
+		// the kernel reads ahead, is only dropped if all of it is asked for.
+		forget(r.file, 0, (b.index+1)*blockBytes)
 	}
 	if maphash.Bytes(r.seed, b.data) != r.sums[b.index] {
 		r.wrong(b.index)
