@@ -3,6 +3,7 @@ package install
 import (
 	"context"
 	"io"
+	"runtime/debug"
 
 	"flipside/artifact"
 	"flipside/internal/deployment"
@@ -42,6 +43,7 @@ func firstPass(ctx context.Context, d *device.Device, r io.Reader, keys []artifa
 		return &deployment.Failure{During: string(progress.VerifySource), Device: deployment.DeviceUnchanged, Err: err, Plain: true}
 	}
 	d.Emit(progress.Event{Kind: progress.End, Phase: progress.VerifySource, In: c.n, Total: c.total})
+	debug.FreeOSMemory() // the second pass needs as much, and a dictionary of xz is most of it
 	return src.Rewind()
 }
 

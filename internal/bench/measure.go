@@ -23,11 +23,12 @@ type contender struct {
 
 // result is a row with its numbers: medians.
 type result struct {
+	Size        int64  `json:"size"` // bytes of the image
 	Target      string `json:"target"`
 	Compression string `json:"compression"`
 	Name        string `json:"name"`
 	cost
-	Ratio float64 `json:"ratio"` // wall, to flipside without read-back in the same round
+	Ratio float64 `json:"ratio"` // wall, to the first row in the same round
 }
 
 // measure runs one case.
@@ -68,7 +69,7 @@ func (r *rig) results(target, compression string, all []contender, costs [][]cos
 		for round := range ratios {
 			ratios[round] = costs[i][round].Wall / costs[0][round].Wall
 		}
-		results = append(results, result{Target: target, Compression: compression, Name: c.name, Ratio: median(ratios), cost: cost{
+		results = append(results, result{Size: r.size, Target: target, Compression: compression, Name: c.name, Ratio: median(ratios), cost: cost{
 			Wall:    median(column(costs[i], func(c cost) float64 { return c.Wall })),
 			CPU:     median(column(costs[i], func(c cost) float64 { return c.CPU })),
 			RSS:     median(column(costs[i], func(c cost) float64 { return c.RSS })),
@@ -94,11 +95,17 @@ func median(values []float64) float64 {
 // contenders are who runs in a case, flipside first. The stages and the shell do not care what the
 // slot holds.
 func (r *rig) contenders(target, compression string) []contender {
-	flipside := func(name string, options ...string) contender {
-		args := slices.Concat([]string{"--sandbox", r.sandbox, "--progress", "none", "install"}, options, []string{r.artifact(compression)})
-		return contender{name: name, command: command(r.flipside, args...), writes: true, after: []string{r.flipside, "--sandbox", r.sandbox, "rollback"}}
+	flipside := func(name, processors string, options ...string) contender {
+		args := slices.Concat([]string{processors, r.flipside, "--sandbox", r.sandbox, "--progress", "none", "install"}, options, []string{r.artifact(compression)})
+		return contender{name: name, command: command("env", args...), writes: true, after: []string{r.flipside, "--sandbox", r.sandbox, "rollback"}}
 	}
-	all := []contender{flipside("flipside, no read-back", "--no-verify-media"), flipside("flipside")}
+	const everyProcessor = "--" // nothing for env to change
+	all := []contender{
+		flipside("flipside, verified while written, no read-back", everyProcessor, "--single-pass", "--no-verify-media"),
+		flipside("flipside, verified while written", everyProcessor, "--single-pass"),
+		flipside("flipside, verified before too", everyProcessor),
+		flipside("the first, GOMAXPROCS=1", "GOMAXPROCS=1", "--single-pass", "--no-verify-media"),
+	}
 	if target != "fresh" {
 		return append(all, r.others(compression)...)
 	}

@@ -22,10 +22,11 @@ type peer struct {
 	run      func(r *rig, file string) (name string, args []string)
 }
 
-// peers are driven as their own documentation says, both with a signed bundle, as they insist on it.
+// peers are driven as their own documentation says, SWUpdate and RAUC with a signed bundle, as they insist on it.
 // SWUpdate writes what it unpacks directly to the slot. RAUC's service runs on a message bus of its
 // own, for this one installation; starting both is part of the time, as starting flipside is.
 var peers = []peer{
+	mender,
 	{
 		name: "SWUpdate", programs: []string{"swupdate", "openssl", "gzip", "zstd"}, prepare: makeSWU, suffix: "swu",
 		knows: map[string]string{"none": "", "gzip": "zlib", "zstd": "zstd"},

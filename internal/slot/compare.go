@@ -1,9 +1,6 @@
 package slot
 
-import (
-	"bytes"
-	"hash/crc32"
-)
+import "bytes"
 
 // comparing decides which blocks are read before they are written. Reading costs less than
 // writing, but is not free: where the slot holds something else, it soon is one block in sixty.
@@ -84,7 +81,3 @@ func (d *differences) find(old, new []byte, unit int64) {
 func isZero(b []byte) bool {
 	return len(b) == 0 || b[0] == 0 && bytes.Equal(b[1:], b[:len(b)-1])
 }
-
-// castagnoli is what most processors compute in hardware. It finds where an image differs; that it
-// differs is for SHA-256 to say.
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)

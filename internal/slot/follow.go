@@ -2,10 +2,9 @@ package slot
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash/crc32"
+	"hash/maphash"
 	"io"
 )
 
@@ -16,14 +15,14 @@ type follower func(ctx context.Context, moved <-chan int64) error
 // windowBlocks are read back at a time: so many that flushing a device's cache for them costs little.
 const windowBlocks = 32
 
-// WriteAndReadBack is Write and then ReadBack, of an image whose checksum is sum. Where the page cache
+// WriteAndReadBack is Write and then ReadBack. Where the page cache
 // is not in the way, reading follows writing by a window: each window is flushed to the medium and then
 // read from it, while the next ones are written.
 //
 // What was right may be spoilt by what is written after it: a medium that is smaller than it says
 // writes its end over its beginning. So in the end a sample of each block that was read early is read
 // again.
-func (t *Target) WriteAndReadBack(ctx context.Context, src io.Reader, size int64, sum [sha256.Size]byte) (Stats, error) {
+func (t *Target) WriteAndReadBack(ctx context.Context, src io.Reader, size int64) (Stats, error) {
 	r := t.newReading()
 	var follow follower
 	if t.direct {
@@ -33,7 +32,7 @@ func (t *Target) WriteAndReadBack(ctx context.Context, src io.Reader, size int64
 	if err != nil {
 		return stats, err
 	}
-	return stats, r.finish(ctx, sum)
+	return stats, r.finish(ctx)
 }
 
 // follow reads whole windows. What is left at the end is finish's.
@@ -71,7 +70,7 @@ func (r *reading) again(ctx context.Context, n int64) error {
 			}
 			return fmt.Errorf("at %s: %w", bytesText(at), err)
 		}
-		if crc32.Checksum(want, castagnoli) != r.samples[i] {
+		if maphash.Bytes(r.seed, want) != r.samples[i] {
 			r.wrong(i)
 		}
 	}

@@ -3,14 +3,14 @@ package slot
 import (
 	"bytes"
 	"errors"
-	"hash/crc32"
+	"hash/maphash"
 	"io"
 )
 
 // put brings one block to the medium, as far as it is not there.
 func (w *writing) put(b block, scratch []byte) error {
-	w.sums[b.index] = crc32.Checksum(b.data, castagnoli)
-	w.samples[b.index] = crc32.Checksum(sample(b.data), castagnoli)
+	w.sums[b.index] = maphash.Bytes(w.seed, b.data)
+	w.samples[b.index] = maphash.Bytes(w.seed, sample(b.data))
 	zero := isZero(b.data)
 	if w.worth(zero) {
 		var d differences

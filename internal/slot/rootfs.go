@@ -245,7 +245,7 @@ func (r *Rootfs) write(ctx context.Context, target Slot, p *artifact.Payload, f 
 		}
 	}()
 	if r.c.ReadBack {
-		_, err = t.WriteAndReadBack(ctx, f, f.Size, f.SHA256)
+		_, err = t.WriteAndReadBack(ctx, f, f.Size)
 	} else {
 		_, err = t.Write(ctx, f, f.Size)
 	}

@@ -3,6 +3,7 @@ package slot
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"os"
 	"syscall"
 
@@ -36,9 +37,10 @@ type Target struct {
 	direct bool // past the page cache
 	sector int  // the unit in which direct access reads and writes
 
-	size    int64    // of the image, once there is one
-	sums    []uint32 // CRC-32C of its blocks, to say where it differs
-	samples []uint32 // and of the beginning of each
+	size    int64 // of the image, once there is one
+	seed    maphash.Seed
+	sums    []uint64 // hashes of its blocks, to compare the medium with
+	samples []uint64 // and of the beginning of each
 }
 
 // Open opens s for writing. It never creates anything, and refuses what the kernel says is in use.
@@ -55,7 +57,7 @@ func Open(a Access, s Slot) (*Target, error) {
 	if a.Zero == nil {
 		a.Zero = zeroOut
 	}
-	t := &Target{slot: s, access: a, sector: sectorSize}
+	t := &Target{slot: s, access: a, sector: sectorSize, seed: maphash.MakeSeed()}
 	if err := t.open(); err != nil {
 		return nil, err
 	}

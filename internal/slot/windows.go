@@ -51,7 +51,7 @@ func (w *windows) waitUntil(f disk.File, end int64) error {
 	if err := waitWriteBack(f, w.synced, end-w.synced); err != nil {
 		return err
 	}
-	forget(f, w.synced, end-w.synced)
+	forget(f, 0, end) // from the beginning, as in reading.check: comparing reads ahead too
 	w.synced = end
 	return nil
 }

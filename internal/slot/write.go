@@ -38,7 +38,7 @@ func (t *Target) write(ctx context.Context, src io.Reader, size int64, follow fo
 	if err := t.slot.Fits(size); err != nil {
 		return Stats{}, err
 	}
-	t.size, t.sums, t.samples = size, make([]uint32, blockCount(size)), make([]uint32, blockCount(size))
+	t.size, t.sums, t.samples = size, make([]uint64, blockCount(size)), make([]uint64, blockCount(size))
 	t.access.Sink.Emit(progress.Event{Kind: progress.Begin, Phase: progress.Download, Total: size})
 	w := &writing{Target: t, follow: follow, unit: max(compareUnit, int64(t.sector)), zeroing: t.zeroes()}
 	t.dropCache() // it may hold pages that an earlier write could not bring to the medium
