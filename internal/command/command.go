@@ -46,17 +46,18 @@ func (p Program) Run(args []string) (exitCode int) {
 // flipside is one run of the program.
 type flipside struct {
 	Program
-	built    time.Time          // the program; zero: not known
-	opening  bool               // the command is about a device
-	device   *device.Device     // once it is open
-	result   *deployment.Result // once there is one
-	displays []*progress.Display
-	watch    progress.Sink // what the command line made of the displays
-	recorder *eventlog.Log // of a command that changes the device
-	working  atomic.Bool   // it is such a command
-	log      *os.File      // --log-file; it is open until the program ends
-	wake     chan struct{} // SIGUSR1: another process says "run the waiting script now"
-	yes      bool          // --yes
+	built            time.Time          // the program; zero: not known
+	opening          bool               // the command is about a device
+	device           *device.Device     // once it is open
+	result           *deployment.Result // once there is one
+	displays         []*progress.Display
+	watch            progress.Sink // what the command line made of the displays
+	recorder         *eventlog.Log // of a command that changes the device
+	working          atomic.Bool   // it is such a command
+	interruptionTold func()        // waits until it is
+	log              *os.File      // --log-file; it is open until the program ends
+	wake             chan struct{} // SIGUSR1: another process says "run the waiting script now"
+	yes              bool          // --yes
 	answer
 }
 

@@ -35,7 +35,7 @@ func (f *flipside) openToWork(c *cli.Context, uri string) (*device.Device, error
 				TTY:     deployment.Terminal(),
 			})
 		}
-		tellInterruption(c, o.Sink)
+		f.interruptionTold = tellInterruption(c, o.Sink)
 	})
 }
 

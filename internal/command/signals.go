@@ -68,12 +68,19 @@ func die(s syscall.Signal) {
 	_ = syscall.Kill(os.Getpid(), s)
 }
 
-// tellInterruption says, as soon as that is so, that the wish was understood.
-func tellInterruption(c *cli.Context, sink progress.Sink) {
-	ctx := c.Context
-	context.AfterFunc(ctx, func() {
+// tellInterruption says, as soon as that is so, that the wish was understood. The function that it
+// returns ends that; what was to be said is said then, however quickly the run has ended.
+func tellInterruption(c *cli.Context, sink progress.Sink) (end func()) {
+	ctx, said := c.Context, make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(said)
 		if interrupted(ctx) {
 			sink.Emit(progress.Event{Kind: progress.Note, Text: "interrupted: ending in good order; interrupted once more, it ends at once"})
 		}
 	})
+	return func() {
+		if !stop() {
+			<-said
+		}
+	}
 }

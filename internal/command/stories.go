@@ -85,6 +85,7 @@ func (f *flipside) finish(c *cli.Context, err error) error {
 	if err == nil && f.result.RebootRequired && c.Bool("reboot-exit-code") {
 		err = errReboot
 	}
+	f.interruptionTold()
 	f.recordEnd(err)
 	f.closeSink()
 	for _, line := range f.result.Summary() {
