@@ -12,6 +12,7 @@ import (
 // TestPowerCut first proves that it finds faults, with builds that are broken on purpose; then it
 // cuts the power of the real one.
 func TestPowerCut(t *testing.T) {
+	t.Parallel()
 	start := *seed
 	if start == 0 {
 		start = uint64(time.Now().UnixNano())

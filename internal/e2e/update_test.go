@@ -11,6 +11,7 @@ import (
 
 // TestUpdates tells the stories of updates, on each board, each on a device from the factory.
 func TestUpdates(t *testing.T) {
+	t.Parallel()
 	stories := []struct {
 		name string
 		tell func(*unit)
