@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -22,31 +23,39 @@ type debian struct {
 	busybox string // path of the static program
 }
 
+// cloudKernel is Debian's smallest.
+const cloudKernel = "linux-image-cloud-"
+
+// fetching keeps tests from downloading the same at the same time.
+var fetching sync.Mutex
+
 // packages are unpacked for arch ("amd64", "arm64"), once a user.
-func packages(t *testing.T, arch string) debian {
+func packages(t *testing.T, kernel, arch string) debian {
 	t.Helper()
+	fetching.Lock()
+	defer fetching.Unlock()
 	cache, err := os.UserCacheDir()
 	must(t, err)
-	dir := filepath.Join(cache, "flipside", "e2e-"+arch)
+	dir := filepath.Join(cache, "flipside", kernel+arch)
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		must(t, os.MkdirAll(filepath.Dir(dir), 0o755))
-		must(t, download(t, arch, dir))
+		must(t, download(t, kernel+arch, arch, dir))
 	}
 	return debian{kernel: filepath.Join(dir, "vmlinuz"), modules: filepath.Join(dir, "modules"), busybox: filepath.Join(dir, "busybox")}
 }
 
 // download makes dir: whole, or not at all.
-func download(t *testing.T, arch, dir string) error {
+func download(t *testing.T, meta, arch, dir string) error {
 	t.Helper()
 	work, err := os.MkdirTemp(filepath.Dir(dir), "download")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
-	t.Logf("downloading the kernel and BusyBox for %s to %s", arch, dir)
+	t.Logf("downloading %s and BusyBox to %s", meta, dir)
 	debs := filepath.Join(work, "debs")
 	kept := filepath.Join(work, "kept")
-	if err := errors.Join(os.Mkdir(debs, 0o755), os.Mkdir(kept, 0o755), fetch(t, arch, work, debs)); err != nil {
+	if err := errors.Join(os.Mkdir(debs, 0o755), os.Mkdir(kept, 0o755), fetch(t, meta, arch, work, debs)); err != nil {
 		return err
 	}
 	run(t, "dpkg", "sh", "-c", `
@@ -65,7 +74,7 @@ func download(t *testing.T, arch, dir string) error {
 
 // fetch downloads the packages to debs, with a state of apt's own, so that neither another
 // architecture nor a newer list of packages is known to the host.
-func fetch(t *testing.T, arch, work, debs string) error {
+func fetch(t *testing.T, meta, arch, work, debs string) error {
 	t.Helper()
 	state, cache := filepath.Join(work, "state"), filepath.Join(work, "cache")
 	for _, dir := range []string{filepath.Join(state, "lists", "partial"), filepath.Join(cache, "archives", "partial")} {
@@ -96,13 +105,13 @@ func fetch(t *testing.T, arch, work, debs string) error {
 	apt("apt-get", "update")
 	// The package for the newest kernel only names it.
 	kernel := ""
-	for line := range strings.Lines(apt("apt-cache", "depends", "linux-image-cloud-"+arch)) {
-		if name, found := strings.CutPrefix(strings.TrimSpace(line), "Depends: "); found {
+	for line := range strings.Lines(apt("apt-cache", "depends", meta)) {
+		if name, found := strings.CutPrefix(strings.TrimSpace(line), "Depends: "); found && strings.HasPrefix(name, "linux-image-") {
 			kernel = name
 		}
 	}
 	if kernel == "" {
-		return fmt.Errorf("linux-image-cloud-%s depends on no kernel", arch)
+		return fmt.Errorf("%s depends on no kernel", meta)
 	}
 	apt("apt-get", "download", kernel, "busybox-static")
 	return nil

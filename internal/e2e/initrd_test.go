@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
-	"path/filepath"
 	"testing"
 )
 
@@ -20,9 +19,11 @@ func initrd(t *testing.T, d debian) []byte {
 	for _, applet := range []string{"sh", "mount", "umount", "insmod", "cat", "switch_root"} {
 		c.add("bin/"+applet, 0o120777, []byte("busybox"))
 	}
-	for _, m := range earlyModules {
-		c.add("modules/"+m+".ko", 0o100644, read(t, filepath.Join(d.modules, m+".ko")))
+	files := moduleFiles(t, d, earlyModules...)
+	for _, file := range files {
+		c.add("modules/"+moduleName(file)+".ko", 0o100644, read(t, file))
 	}
+	c.add("modules/list", 0o100644, moduleList(files))
 	c.add("init", 0o100755, read(t, "testdata/initrd-init"))
 	c.add("TRAILER!!!", 0, nil)
 	var b bytes.Buffer

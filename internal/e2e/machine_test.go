@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -34,8 +33,6 @@ type machine struct {
 	console *console
 	port    net.Conn // the guest's control port
 	from    *bufio.Reader
-	qmp     net.Conn
-	toQMP   *bufio.Reader
 	wg      sync.WaitGroup
 	conns   []net.Conn
 	dead    chan struct{} // closed when QEMU has ended
@@ -61,12 +58,10 @@ func (b *board) start(t *testing.T, d *disk, console *console, medium string, mo
 	disks, diskPath := listen("disk")
 	must(t, disks.SetDeadline(time.Now().Add(patience)))
 	ports, portPath := listen("port")
-	monitors, monitorPath := listen("qmp")
 	args := append([]string{}, b.args...)
 	args = append(args, "-accel", "tcg", "-m", strconv.Itoa(b.memory), "-no-reboot", "-nodefaults", "-vga", "none", "-display", "none",
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-chardev", "socket,id=port,path="+portPath, "-device", b.control+",chardev=port",
-		"-qmp", "unix:"+monitorPath,
 		"-blockdev", "driver=nbd,node-name=disk,server.type=unix,server.path="+diskPath,
 		"-device", "virtio-blk-pci,drive=disk,bootindex=0",
 		"-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=")
@@ -93,9 +88,8 @@ func (b *board) start(t *testing.T, d *disk, console *console, medium string, mo
 			m.console.note(err.Error())
 		}
 	})
-	conns := m.accept(ports, monitors)
-	m.port, m.qmp = conns[0], conns[1]
-	m.from, m.toQMP = bufio.NewReader(m.port), bufio.NewReader(m.qmp)
+	m.port = m.accept(ports)[0]
+	m.from = bufio.NewReader(m.port)
 	return m
 }
 
@@ -256,28 +250,4 @@ func (m *machine) answer() (a answer, err error) {
 	}
 	a.out, a.stderr = string(text[:out]), string(text[out:])
 	return a, nil
-}
-
-// monitor does one command of QEMU's machine protocol.
-func (m *machine) monitor(command string, arguments map[string]any) {
-	m.t.Helper()
-	must(m.t, m.qmp.SetDeadline(time.Now().Add(patience)))
-	for _, c := range []map[string]any{{"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}} {
-		text, err := json.Marshal(c)
-		must(m.t, err)
-		_, err = m.qmp.Write(append(text, '\n'))
-		must(m.t, err)
-		for {
-			line, err := m.toQMP.ReadString('\n')
-			if err != nil {
-				m.fatalf("QEMU's monitor: %v", err)
-			}
-			if strings.HasPrefix(line, `{"error"`) && c["execute"] != "qmp_capabilities" {
-				m.fatalf("%s: %s", command, line)
-			}
-			if strings.HasPrefix(line, `{"return"`) || strings.HasPrefix(line, `{"error"`) {
-				break
-			}
-		}
-	}
 }

@@ -31,12 +31,15 @@ type image struct {
 	sum     [sha256.Size]byte
 }
 
-// guestModules are those that testdata/init loads, and earlyModules testdata/initrd-init. The disk is
-// not NVMe, which the kernel has built in: QEMU 7.2 forgets that an NVMe write is to be forced to the
-// medium (FUA), and so would lose what a guest has reason to rely on.
+// What is loaded, and when: earlyModules by testdata/initrd-init, the others by testdata/init. The
+// disk is not NVMe, which the kernel for clouds has built in: QEMU 7.2 forgets that an NVMe write is
+// to be forced to the medium (FUA), and so would lose what a guest has reason to rely on.
 var (
-	guestModules = strings.Fields("fat vfat nls_cp437 nls_ascii failover net_failover virtio_net")
-	earlyModules = strings.Fields("virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk")
+	earlyModules = []string{"virtio_pci", "virtio_blk", "crc32c_generic", "ext4"}
+	lateModules  = map[string][]string{
+		"boot":    {"vfat", "nls_cp437", "nls_ascii"},
+		"network": {"virtio_net", "af_packet"},
+	}
 )
 
 // build makes an image with the binary for b's architecture.
@@ -48,7 +51,7 @@ func (s system) build(t *testing.T, b *board, binary string) image {
 		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		must(t, os.WriteFile(path, content, mode))
 	}
-	debian := packages(t, b.arch)
+	debian := packages(t, cloudKernel, b.arch)
 	for _, name := range []string{"dev", "proc", "sys", "tmp", "run", "data", "media", "usr/share/mender/modules/v3"} {
 		must(t, os.MkdirAll(filepath.Join(dir, name), 0o755))
 	}
@@ -61,8 +64,12 @@ func (s system) build(t *testing.T, b *board, binary string) image {
 	}
 	put("boot/vmlinuz", kernel, 0o644)
 	put("boot/initrd", initrd(t, debian), 0o644)
-	for _, m := range guestModules {
-		put("lib/modules/"+m+".ko", read(t, filepath.Join(debian.modules, m+".ko")), 0o644)
+	for name, modules := range lateModules {
+		files := moduleFiles(t, debian, modules...)
+		put("lib/modules/"+name, moduleList(files), 0o644)
+		for _, file := range files {
+			put("lib/modules/"+moduleName(file)+".ko", read(t, file), 0o644)
+		}
 	}
 	put("bin/busybox", read(t, debian.busybox), 0o755)
 	for _, applet := range applets(t) {
@@ -153,7 +160,7 @@ func read(t testing.TB, path string) []byte {
 // applets are BusyBox's names for itself: the same for all architectures.
 func applets(t *testing.T) []string {
 	t.Helper()
-	names := strings.Fields(run(t, "busybox-static", packages(t, "amd64").busybox, "--list"))
+	names := strings.Fields(run(t, "busybox-static", packages(t, cloudKernel, "amd64").busybox, "--list"))
 	out := names[:0]
 	for _, name := range names {
 		if name != "busybox" && name != "init" {
