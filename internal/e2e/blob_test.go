@@ -1,6 +1,11 @@
 package e2e_test
 
-import "slices"
+import (
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"slices"
+)
 
 const chunkBytes = 64 << 10
 
@@ -60,6 +65,17 @@ func (b *blob) own(i int64) *[chunkBytes]byte {
 		b.chunks[i], b.owned[i] = chunk, true
 	}
 	return b.chunks[i]
+}
+
+// changes is a checksum of what was written since b was copied.
+func (b *blob) changes() (sum [sha256.Size]byte) {
+	h := sha256.New()
+	for _, i := range slices.Sorted(maps.Keys(b.owned)) {
+		fmt.Fprintln(h, i)
+		h.Write(b.chunks[i][:])
+	}
+	h.Sum(sum[:0])
+	return sum
 }
 
 func (b *blob) bytes(offset, n int64) []byte {

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"flipside/internal/hosttest"
 )
 
 // board is a kind of virtual device.
@@ -69,7 +71,7 @@ func (b *board) disk(t *testing.T, factory image, data map[string]string) *blob 
 	img := filepath.Join(t.TempDir(), "data.img")
 	// Without checksums: with them, Linux takes a commit block that was torn for a damaged journal,
 	// and refuses to mount it. Our model tears it, as blocks of 1024 bytes are two sectors.
-	run(t, "e2fsprogs", "mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-O", "^metadata_csum", "-E", "root_owner=0:0", "-d", dir, img, fmt.Sprint(dataBytes/1024))
+	hosttest.Run(t, "e2fsprogs", "mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-O", "^metadata_csum", "-E", "root_owner=0:0", "-d", dir, img, fmt.Sprint(dataBytes/1024))
 	copyFile(t, content, b.dataStart(), img)
 	return content
 }
@@ -106,11 +108,11 @@ func (b *board) partitionTable() []byte {
 func fat(t *testing.T, content *blob, dir string) {
 	t.Helper()
 	img := filepath.Join(t.TempDir(), "boot.img")
-	run(t, "dosfstools", "mkfs.vfat", "-F", "16", "-s", "4", "-C", img, fmt.Sprint(bootBytes/1024))
+	hosttest.Run(t, "dosfstools", "mkfs.vfat", "-F", "16", "-s", "4", "-C", img, fmt.Sprint(bootBytes/1024))
 	entries, err := os.ReadDir(dir)
 	must(t, err)
 	for _, e := range entries {
-		run(t, "mtools", "mcopy", "-s", "-i", img, filepath.Join(dir, e.Name()), "::")
+		hosttest.Run(t, "mtools", "mcopy", "-s", "-i", img, filepath.Join(dir, e.Name()), "::")
 	}
 	copyFile(t, content, bootStart, img)
 }

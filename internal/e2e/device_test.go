@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"flipside/internal/device"
+	"flipside/internal/hosttest"
 )
 
 var (
@@ -53,7 +54,8 @@ type unit struct {
 	images  []image
 	console *console
 	*machine
-	now up
+	before []*machine // up to this one
+	now    up
 }
 
 // media packs a directory as a disk for the guest, which mounts it on /media.
@@ -68,7 +70,7 @@ func media(t *testing.T, dir string) string {
 		size += info.Size() + info.Size()/64
 	}
 	path := filepath.Join(t.TempDir(), "media.img")
-	run(t, "e2fsprogs", "mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-E", "root_owner=0:0", "-O", "^has_journal", "-d", dir, path, fmt.Sprint(size/1024))
+	hosttest.Run(t, "e2fsprogs", "mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-E", "root_owner=0:0", "-O", "^has_journal", "-d", dir, path, fmt.Sprint(size/1024))
 	return path
 }
 
@@ -88,6 +90,7 @@ func (u *unit) tryPower() error {
 	u.t.Helper()
 	for range maxResets {
 		u.machine = u.b.start(u.t, u.disk, u.console, u.medium, u.more...)
+		u.before = append(u.before, u.machine)
 		now, err := u.waitUp()
 		if errors.Is(err, errReset) {
 			u.kill()
@@ -100,6 +103,24 @@ func (u *unit) tryPower() error {
 		return u.mountMedia()
 	}
 	return errors.New("it resets and resets")
+}
+
+// spent switches the unit off, and returns the CPU time that its QEMUs took.
+func (u *unit) spent() (cpu time.Duration) {
+	for _, m := range u.before {
+		m.kill()
+		cpu += m.cmd.ProcessState.UserTime() + m.cmd.ProcessState.SystemTime()
+	}
+	return cpu
+}
+
+// tells lets a unit live through a story, and says what that took.
+func (u *unit) tells(story func(*unit)) {
+	u.t.Helper()
+	began := time.Now()
+	u.boots(u.power(), partA, release(1))
+	story(u)
+	u.t.Logf("%5.1f s, %5.1f s of CPU", time.Since(began).Seconds(), u.spent().Seconds())
 }
 
 func (u *unit) mountMedia() error {
@@ -232,4 +253,15 @@ func (u *unit) idle(part int, release string) {
 		u.fatalf("status %+v; want partition %d with %s and nothing in progress", s, part, release)
 	}
 	u.provides(release)
+}
+
+// ends is the rest of an update that was installed.
+func (u *unit) ends(part int, release string) {
+	u.t.Helper()
+	u.env(part, "1", "0")
+	u.boots(u.reboot(), part, release)
+	u.env(part, "1", "1")
+	u.flipside(0, "commit")
+	u.env(part, "0", "1")
+	u.idle(part, release)
 }

@@ -14,6 +14,9 @@ type disk struct {
 	start *blob // what it was when the log began; nil: there is no log
 	log   []event
 	phase string
+
+	awaited int64         // offset
+	reached chan struct{} // closed when that is written to; nil: nobody waits
 }
 
 // event is one request of the guest.
@@ -34,6 +37,14 @@ func (d *disk) record() {
 	d.start, d.log = d.now.clone(), nil
 }
 
+// written is closed when the guest writes to offset. Only one can wait.
+func (d *disk) written(offset int64) <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.awaited, d.reached = offset, make(chan struct{})
+	return d.reached
+}
+
 func (d *disk) setPhase(name string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -50,6 +61,10 @@ func (d *disk) writeAt(p []byte, offset int64, forced bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.now.writeAt(p, offset)
+	if d.reached != nil && offset <= d.awaited && d.awaited < offset+int64(len(p)) {
+		close(d.reached)
+		d.reached = nil
+	}
 	d.note(event{phase: d.phase, forced: forced, offset: offset, data: p})
 }
 

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"flipside/internal/hosttest"
 )
 
 // grubBoard is a PC with a BIOS and GRUB.
@@ -15,7 +17,7 @@ func grubBoard() *board {
 	return &board{
 		name: "grub", arch: "amd64", qemu: "qemu-system-x86_64", pkg: "qemu-system-x86",
 		args:    []string{"-machine", "pc", "-cpu", "qemu64,+rdrand,+ssse3"},
-		control: "isa-serial", memory: 128, imageSize: 44 * mib,
+		control: "isa-serial", memory: 128, imageSize: 36 * mib,
 		files:    map[string]string{"boot/efi/.keep": ""},
 		sabotage: "for n in 1 2; do : >/boot/efi/grub-mender-grubenv/mender_grubenv$n/env || exit 1; done; sync",
 		boot:     grubBoot,
@@ -28,7 +30,7 @@ func grubBoot(t *testing.T, _ *board, content *blob) {
 	t.Helper()
 	const lib = "/usr/lib/grub/i386-pc"
 	core := filepath.Join(t.TempDir(), "core.img")
-	run(t, "grub-common", "grub-mkimage", "-d", grubLib(t, lib), "-O", "i386-pc", "-o", core, "-p", "(hd0,msdos1)/grub",
+	hosttest.Run(t, "grub-common", "grub-mkimage", "-d", grubLib(t, lib), "-O", "i386-pc", "-o", core, "-p", "(hd0,msdos1)/grub",
 		"biosdisk", "part_msdos", "fat", "ext2", "normal", "configfile", "linux", "loadenv", "test", "true", "echo", "reboot", "serial", "terminal")
 	boot := read(t, filepath.Join(lib, "boot.img"))
 	// As grub-install does: the BIOS says truly which disk it boots from, and the rest of GRUB
@@ -79,9 +81,9 @@ func grubVars(t *testing.T, content *blob) map[string]string {
 	dir := t.TempDir()
 	img := filepath.Join(dir, "boot.img")
 	must(t, os.WriteFile(img, content.bytes(bootStart, bootBytes), 0o600))
-	run(t, "mtools", "mcopy", "-s", "-i", img, "::grub-mender-grubenv", dir)
+	hosttest.Run(t, "mtools", "mcopy", "-s", "-i", img, "::grub-mender-grubenv", dir)
 	block := func(name string) map[string]string {
-		return parseVars(run(t, "grub-common", "grub-editenv", filepath.Join(dir, "grub-mender-grubenv", name), "list"))
+		return parseVars(hosttest.Run(t, "grub-common", "grub-editenv", filepath.Join(dir, "grub-mender-grubenv", name), "list"))
 	}
 	use := "mender_grubenv1"
 	if block("mender_grubenv2/lock")["editing"] == "0" && block("mender_grubenv1/lock")["editing"] != "0" {

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"flipside/internal/hosttest"
 )
 
 // patience is how long anything may take: much longer than it ever does, as the host may be busy.
@@ -33,6 +35,7 @@ type machine struct {
 	console *console
 	port    net.Conn // the guest's control port
 	from    *bufio.Reader
+	qmp     qmp
 	wg      sync.WaitGroup
 	conns   []net.Conn
 	dead    chan struct{} // closed when QEMU has ended
@@ -58,10 +61,12 @@ func (b *board) start(t *testing.T, d *disk, console *console, medium string, mo
 	disks, diskPath := listen("disk")
 	must(t, disks.SetDeadline(time.Now().Add(patience)))
 	ports, portPath := listen("port")
+	monitors, monitorPath := listen("qmp")
 	args := append([]string{}, b.args...)
 	args = append(args, "-accel", "tcg", "-m", strconv.Itoa(b.memory), "-no-reboot", "-nodefaults", "-vga", "none", "-display", "none",
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-chardev", "socket,id=port,path="+portPath, "-device", b.control+",chardev=port",
+		"-qmp", "unix:"+monitorPath,
 		"-blockdev", "driver=nbd,node-name=disk,server.type=unix,server.path="+diskPath,
 		"-device", "virtio-blk-pci,drive=disk,bootindex=0",
 		"-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=")
@@ -71,7 +76,7 @@ func (b *board) start(t *testing.T, d *disk, console *console, medium string, mo
 	if b.flash != nil {
 		args = append(args, "-drive", "if=pflash,index=1,format=raw,readonly=on,file="+b.flash(t))
 	}
-	m.cmd = exec.Command(tool(t, b.pkg, b.qemu), append(args, more...)...)
+	m.cmd = exec.Command(hosttest.Tool(t, b.pkg, b.qemu), append(args, more...)...)
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := m.cmd.StdoutPipe()
 	must(t, err)
@@ -88,8 +93,9 @@ func (b *board) start(t *testing.T, d *disk, console *console, medium string, mo
 			m.console.note(err.Error())
 		}
 	})
-	m.port = m.accept(ports)[0]
-	m.from = bufio.NewReader(m.port)
+	conns := m.accept(ports, monitors)
+	m.port, m.qmp.conn = conns[0], conns[1]
+	m.from, m.qmp.answers = bufio.NewReader(m.port), bufio.NewReader(m.qmp.conn)
 	return m
 }
 

@@ -58,8 +58,5 @@ func connectionLost(u *unit) {
 	if n != 3 || b.ranges[1] == "" || b.ranges[2] == "" {
 		u.fatalf("requests for the ranges %s; want three, the last two for the rest", ranges)
 	}
-	u.env(partB, "1", "0")
-	u.boots(u.reboot(), partB, release(2))
-	u.flipside(0, "commit")
-	u.idle(partB, release(2))
+	u.ends(partB, release(2))
 }

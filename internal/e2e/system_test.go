@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"flipside/artifact"
+	"flipside/internal/hosttest"
 )
 
 // system describes a root filesystem. What is not said is as it should be.
@@ -21,6 +22,7 @@ type system struct {
 	filler   int64             // bytes of noise
 	noKernel bool              // the kernel is damaged
 	noInit   bool              // the first process ends at once
+	generic  bool              // with the kernel that has USB
 }
 
 // image is a root filesystem, and what is in it.
@@ -39,6 +41,7 @@ var (
 	lateModules  = map[string][]string{
 		"boot":    {"vfat", "nls_cp437", "nls_ascii"},
 		"network": {"virtio_net", "af_packet"},
+		"usb":     {"xhci_pci", "usb_storage", "sd_mod", "vfat", "nls_cp437", "nls_ascii"},
 	}
 )
 
@@ -52,6 +55,9 @@ func (s system) build(t *testing.T, b *board, binary string) image {
 		must(t, os.WriteFile(path, content, mode))
 	}
 	debian := packages(t, cloudKernel, b.arch)
+	if s.generic {
+		debian = packages(t, genericKernel, b.arch)
+	}
 	for _, name := range []string{"dev", "proc", "sys", "tmp", "run", "data", "media", "usr/share/mender/modules/v3"} {
 		must(t, os.MkdirAll(filepath.Join(dir, name), 0o755))
 	}
@@ -101,7 +107,7 @@ func (s system) pack(t *testing.T, b *board, dir string) image {
 	if i.size == 0 {
 		i.size = b.imageSize
 	}
-	run(t, "e2fsprogs", "mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-b", "4096", "-N", "1024", "-E", "root_owner=0:0",
+	hosttest.Run(t, "e2fsprogs", "mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-b", "4096", "-N", "1024", "-E", "root_owner=0:0",
 		"-O", "^has_journal,^metadata_csum,^64bit,^resize_inode", "-d", dir, i.path, fmt.Sprintf("%dk", i.size/1024))
 	i.sum = sha256.Sum256(read(t, i.path))
 	return i
@@ -139,7 +145,7 @@ const deviceType = "virtual"
 // shift is another number of blocks for each release, and never a multiple of 64 KiB.
 func shift(release string) int64 {
 	sum := sha256.Sum256([]byte(release))
-	return 200_000 + int64(sum[0])<<16 + int64(sum[1]%14+1)<<12
+	return 200_000 + int64(sum[0]%64)<<16 + int64(sum[1]%14+1)<<12
 }
 
 // noise does not compress, and is the same for the same name.
@@ -160,7 +166,7 @@ func read(t testing.TB, path string) []byte {
 // applets are BusyBox's names for itself: the same for all architectures.
 func applets(t *testing.T) []string {
 	t.Helper()
-	names := strings.Fields(run(t, "busybox-static", packages(t, cloudKernel, "amd64").busybox, "--list"))
+	names := strings.Fields(hosttest.Run(t, "busybox-static", packages(t, cloudKernel, "amd64").busybox, "--list"))
 	out := names[:0]
 	for _, name := range names {
 		if name != "busybox" && name != "init" {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"flipside/internal/hosttest"
 )
 
 // ubootBoard is an arm64 board with U-Boot. The kernel is not compressed: U-Boot would need longer
@@ -17,7 +19,7 @@ func ubootBoard() *board {
 	return &board{
 		name: "uboot", arch: "arm64", qemu: "qemu-system-aarch64", pkg: "qemu-system-arm",
 		args:    []string{"-machine", "virt", "-cpu", "cortex-a57", "-bios", "/usr/lib/u-boot/qemu_arm64/u-boot.bin"},
-		control: "pci-serial", memory: 128, imageSize: 60 * mib,
+		control: "pci-serial", memory: 128, imageSize: 48 * mib,
 		files:    map[string]string{"etc/fw_env.config": fwEnvConfig("/dev/vda", ubootCopy0, ubootCopy1)},
 		sabotage: "dd if=/dev/zero of=/dev/vda bs=1M seek=4 count=2 conv=notrunc && sync",
 		boot:     ubootBoot, flash: ubootFlash, vars: ubootVars,
@@ -100,5 +102,5 @@ func ubootVars(t *testing.T, content *blob) map[string]string {
 	must(t, os.WriteFile(env, slices.Concat(content.bytes(ubootCopy0, ubootEnvBytes), content.bytes(ubootCopy1, ubootEnvBytes)), 0o600))
 	config := filepath.Join(dir, "fw_env.config")
 	must(t, os.WriteFile(config, []byte(fwEnvConfig(env, 0, ubootEnvBytes)), 0o600))
-	return parseVars(run(t, "libubootenv-tool", "fw_printenv", "-c", config))
+	return parseVars(hosttest.Run(t, "libubootenv-tool", "fw_printenv", "-c", config))
 }

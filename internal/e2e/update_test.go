@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestUpdates tells the stories of updates, on each board, each on a device from the factory.
@@ -23,6 +22,7 @@ func TestUpdates(t *testing.T) {
 		{"rollback-before-reboot", rollbackBeforeReboot},
 		{"rollback-after-reboot", rollbackAfterReboot},
 		{"connection-lost", connectionLost},
+		{"nfs", nfs},
 		{"signatures", signatures},
 		{"module", moduleUpdate},
 		{"module-rollback", moduleRollback},
@@ -36,9 +36,7 @@ func TestUpdates(t *testing.T) {
 			s := newShelf(t, b)
 			for _, story := range stories {
 				t.Run(story.name, func(t *testing.T) {
-					began := time.Now()
-					story.tell(s.device(t))
-					t.Logf("%5.1f s  %s", time.Since(began).Seconds(), story.name)
+					s.device(t).tells(story.tell)
 				})
 			}
 		})
@@ -61,14 +59,19 @@ func update(u *unit) {
 	u.idle(partB, release(2))
 	u.flipside(2, "commit")
 	u.boots(u.reboot(), partB, release(2))
+	u.env(partB, "0", "1")
 	u.idle(partB, release(2))
 }
 
 // fellBack is what a device says whose update did not come up, and how that ends.
 func fellBack(u *unit) {
 	u.t.Helper()
+	if vars := u.b.vars(u.t, u.disk.content()); vars["upgrade_available"] != "0" || vars["mender_boot_part"] != "2" {
+		u.fatalf("boot environment %v; want that of a fallback", vars)
+	}
 	u.provides(release(1))
 	u.says(9, "commit", "fell back")
+	u.provides(release(1))
 	u.flipside(0, "rollback")
 	u.idle(partA, release(1))
 }
@@ -77,9 +80,6 @@ func neverCommitted(u *unit) {
 	u.flipside(0, "install /media/release-2.mender")
 	u.boots(u.reboot(), partB, release(2))
 	u.boots(u.reboot(), partA, release(1))
-	if vars := u.b.vars(u.t, u.disk.content()); vars["upgrade_available"] != "0" || vars["mender_boot_part"] != "2" {
-		u.fatalf("boot environment %v; want that of a fallback", vars)
-	}
 	fellBack(u)
 }
 
@@ -116,6 +116,7 @@ func rollbackAfterReboot(u *unit) {
 	u.env(partA, "0", "1")
 	u.provides(release(1))
 	u.boots(u.reboot(), partA, release(1))
+	u.env(partA, "0", "1")
 	u.idle(partA, release(1))
 }
 
@@ -128,14 +129,18 @@ func signatures(u *unit) {
 		u.flipside(6, args)
 		u.env(partA, "0", "0")
 		u.idle(partA, release(1))
-		if got, want := u.disk.content().sum(u.b, partB), before.sum(u.b, partB); got != want {
-			u.fatalf("flipside %s: the inactive slot was written", args)
-		}
+		u.untouched(before)
 	}
 	u.flipside(0, "install --key /media/right.pub /media/signed.mender")
-	u.boots(u.reboot(), partB, release(2))
-	u.flipside(0, "commit")
-	u.idle(partB, release(2))
+	u.ends(partB, release(2))
+}
+
+// untouched makes sure that the inactive slot is as it was.
+func (u *unit) untouched(before *blob) {
+	u.t.Helper()
+	if got, want := u.disk.content().sum(u.b, partB), before.sum(u.b, partB); got != want {
+		u.fatalf("the inactive slot was written")
+	}
 }
 
 func (u *unit) file(path, want string) {
@@ -145,14 +150,24 @@ func (u *unit) file(path, want string) {
 	}
 }
 
+// moduleInstalled is what runs before the reboot.
+var moduleInstalled = []string{
+	"Download_Enter_00_say", "module ProvidePayloadFileSizes", "module Download", "module SupportsRollback", "Download_Leave_00_say",
+	"module ArtifactInstall", "module NeedsArtifactReboot",
+}
+
 func moduleUpdate(u *unit) {
 	u.flipside(4, "install --reboot-exit-code /media/app-2.mender")
 	u.env(partA, "0", "0")
 	u.file("/data/app", "app 2\n")
+	u.provides(release(1))
+	u.ran(release(1), moduleInstalled...)
 	u.boots(u.reboot(), partA, release(1))
 	u.flipside(0, "commit")
+	u.env(partA, "0", "0")
 	u.file("/data/app", "app 2\n")
 	u.idle(partA, "app-2")
+	u.ran(release(1), append(moduleInstalled, "module ArtifactCommit", "module Cleanup")...)
 }
 
 func moduleRollback(u *unit) {
@@ -160,36 +175,44 @@ func moduleRollback(u *unit) {
 	u.boots(u.reboot(), partA, release(1))
 	u.file("/data/app", "app 2\n")
 	u.flipside(0, "rollback")
+	u.env(partA, "0", "0")
 	u.file("/data/app", "app 1\n")
 	u.idle(partA, release(1))
+	u.ran(release(1), append(moduleInstalled, "module SupportsRollback", "module ArtifactRollback", "module ArtifactFailure", "module Cleanup")...)
 }
 
 func stateScripts(u *unit) {
 	u.flipside(0, "install /media/scripts.mender")
-	u.boots(u.reboot(), partB, release(2))
-	u.flipside(0, "commit")
-	u.idle(partB, release(2))
-	var want []string
-	for _, line := range []string{
-		"Download_Enter_00_say in release-1", "Download_Leave_00_say in release-1",
-		"ArtifactInstall_Enter_00 in release-1", "ArtifactInstall_Leave_00 in release-1",
-		"ArtifactCommit_Enter_00 in release-2", "ArtifactCommit_Leave_00 in release-2",
-	} {
-		want = append(want, line+"\n")
+	u.ran(release(1), "Download_Enter_00_say", "Download_Leave_00_say", "ArtifactInstall_Enter_00", "ArtifactInstall_Leave_00")
+	u.run("rm /data/ran")
+	u.ends(partB, release(2))
+	u.ran(release(2), "ArtifactCommit_Enter_00", "ArtifactCommit_Leave_00")
+}
+
+// ran checks what scripts and modules have said of themselves, in that order.
+func (u *unit) ran(in string, names ...string) {
+	u.t.Helper()
+	want := ""
+	for _, name := range names {
+		want += name + " in " + in + "\n"
 	}
-	u.file("/data/ran", strings.Join(want, ""))
+	u.file("/data/ran", want)
 }
 
 // terminals installs on the serial console, as a person at it would.
 func terminals(u *unit) {
 	for _, term := range []string{"dumb", "vt100"} {
 		mark := u.console.mark()
-		a := u.run("stty -F /dev/console 115200; TERM=" + term + " flipside install /media/release-2.mender </dev/console >/dev/console 2>&1")
-		if a.code != 0 {
-			u.fatalf("exit code %d", a.code)
+		a := u.run("stty -F /dev/console; TERM=" + term + " flipside install /media/release-2.mender </dev/console >/dev/console 2>&1")
+		if a.code != 0 || !strings.Contains(a.out, "speed 115200 baud") {
+			u.fatalf("exit code %d; the console: %s", a.code, a.out)
 		}
 		u.readable(term, u.console.since(mark))
+		u.env(partB, "1", "0")
+		u.complete(u.disk.content(), partB, release(2))
 		u.flipside(0, "rollback")
+		u.env(partA, "0", "0")
+		u.idle(partA, release(1))
 	}
 }
 
@@ -202,12 +225,12 @@ func (u *unit) readable(term, text string) {
 	lines := strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "\n")
 	redrawn := false
 	for _, line := range lines {
-		for _, frame := range strings.Split(line, "\r") {
-			if len([]rune(frame)) > 80 {
-				u.fatalf("TERM=%s: %q does not fit", term, frame)
+		frames := strings.Split(line, "\r")
+		for _, frame := range frames[:len(frames)-1] { // the last one may go on in the next line: nothing is drawn over it
+			if redrawn = true; len([]rune(frame)) > 80 {
+				u.fatalf("TERM=%s: %q does not fit, and is drawn over", term, frame)
 			}
 		}
-		redrawn = redrawn || strings.Contains(line, "\r")
 	}
 	if redrawn != (term == "vt100") {
 		u.fatalf("TERM=%s: lines are drawn again: %v, in %q", term, redrawn, text)
@@ -236,7 +259,9 @@ func doctors(u *unit) {
 			u.fatalf("doctor finds %q; %s is missing", bad, check)
 		}
 	}
+	before := u.disk.content()
 	u.flipside(1, "install /media/release-2.mender")
+	u.untouched(before)
 }
 
 // doctor returns what it has a problem with.
