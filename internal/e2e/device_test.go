@@ -18,8 +18,9 @@ import (
 )
 
 var (
-	cuts = flag.Int("cuts", 30, "how often the power is cut, on each board")
-	seed = flag.Uint64("seed", 0, "of the power cuts; 0 is another one each time")
+	cuts  = flag.Int("cuts", 30, "how often the power is cut, on each board")
+	limit = flag.Duration("for", 0, "begin no more cuts after that time; 0 is without a limit")
+	seed  = flag.Uint64("seed", 0, "of the power cuts; 0 is another one each time")
 )
 
 func boards() []*board { return []*board{grubBoard(), ubootBoard()} }

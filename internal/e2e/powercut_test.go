@@ -46,7 +46,11 @@ func (l *lab) cut(history recording, n int, seed uint64) {
 	l.t.Helper()
 	worst := time.Duration(0)
 	last := history
+	started, done := time.Now(), 0
 	for i := range n {
+		if *limit > 0 && time.Since(started) > *limit {
+			break
+		}
 		random := rand.New(rand.NewPCG(seed, uint64(i+1)))
 		r, what := history, "history"
 		if i%2 == 1 {
@@ -65,8 +69,9 @@ func (l *lab) cut(history recording, n int, seed uint64) {
 			l.t.Logf("cut %d: %5.1f s  %s: %s; a person %s", i+1, time.Since(began).Seconds(), what, at.phase, persons[person].name)
 		}
 		last = next
+		done++
 	}
-	l.t.Logf("%d power cuts, 0 failures; the longest recovery took %.1f s", n, worst.Seconds())
+	l.t.Logf("%d power cuts, 0 failures; the longest recovery took %.1f s", done, worst.Seconds())
 }
 
 // keep saves a disk for whoever looks into a failure.
