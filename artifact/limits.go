@@ -31,11 +31,14 @@ const (
 	minXZRoom  = 4 * maxXZAhead
 )
 
+// BlockSize is the size of the blocks in which a File is unpacked and verified, in bytes: large enough
+// to be handed over rarely, and for flash to take it at full speed.
+const BlockSize = 1 << 20
+
 // The read-ahead between unpacking, hashing and the caller.
 const (
-	blockSize  = 256 << 10 // large enough to hand over rarely, small enough for the caches
-	smallBlock = 64 << 10  // for files that are smaller than that
-	blocks     = 4         // one each being unpacked, hashed and used, and one to spare
+	blocks     = 6         // one each being unpacked and hashed, two being written, and two to spare
+	pieceSize  = 256 << 10 // what WriteTo hands out at a time: the caller may be slow, and show how far it is
 	readBuffer = 64 << 10  // between the source and those who read in small pieces
 )
 

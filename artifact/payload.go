@@ -34,7 +34,8 @@ func (r *Reader) nextFile() (*File, error) {
 		return nil, r.fail(err)
 	}
 	e := b.file
-	r.file = &File{Name: e.name, Size: e.size, SHA256: e.sum, r: r, block: b, rest: b.data}
+	r.file = &File{Name: e.name, Size: e.size, SHA256: e.sum, r: r}
+	r.file.take(b)
 	return r.file, nil
 }
 
@@ -45,13 +46,14 @@ type File struct {
 	SHA256 [sha256.Size]byte // from the manifest
 
 	r     *Reader
-	block *block
+	block *Block // nil: lent to the caller
 	rest  []byte // of block
+	last  bool   // block is the last one
 	ended bool
 }
 
-// Read returns io.EOF only if size and checksum were right. The last 256 KiB of a file, or all of
-// a smaller one, are handed out only after that. When there is an error, nothing more is handed out.
+// Read returns io.EOF only if size and checksum were right. The last MiB of a file, or all of a
+// smaller one, is handed out only after that. When there is an error, nothing more is handed out.
 func (f *File) Read(b []byte) (int, error) {
 	if err := f.fill(); err != nil {
 		return 0, err
@@ -61,8 +63,22 @@ func (f *File) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// WriteTo hands the rest of the content to w in pieces of 256 KiB (the last one may be shorter),
-// without copying. Its promises are those of Read. w must not keep what it is given.
+// Block hands out the rest of the content in blocks of BlockSize bytes, of which only the last one is
+// shorter, without copying. (After a Read, the first one is what that has left of its block.) Its
+// promises are those of Read. There are only a few blocks: when all are lent, it waits for one to be
+// released.
+func (f *File) Block() (*Block, error) {
+	if err := f.fill(); err != nil {
+		return nil, err
+	}
+	b := f.block
+	b.Data = f.rest
+	f.block, f.rest = nil, nil
+	return b, nil
+}
+
+// WriteTo hands the rest of the content to w in pieces of 256 KiB or less, without copying. Its
+// promises are those of Read. w must not keep what it is given.
 func (f *File) WriteTo(w io.Writer) (int64, error) {
 	for total := int64(0); ; {
 		if err := f.fill(); err == io.EOF {
@@ -70,7 +86,7 @@ func (f *File) WriteTo(w io.Writer) (int64, error) {
 		} else if err != nil {
 			return total, err
 		}
-		n, err := w.Write(f.rest)
+		n, err := w.Write(f.rest[:min(len(f.rest), pieceSize)])
 		total += int64(n)
 		f.rest = f.rest[n:]
 		if err != nil {
@@ -87,17 +103,22 @@ func (f *File) fill() error {
 			return io.EOF
 		case f.r.err != nil:
 			return f.r.err
-		case f.block.last:
+		}
+		if f.block != nil {
+			f.block.Release()
+			f.block = nil
+		}
+		if f.last {
 			f.ended = true
-			f.r.stream.release(f.block)
 			continue
 		}
-		f.r.stream.release(f.block)
 		b, err := f.r.stream.next()
 		if err != nil {
 			return f.r.fail(err)
 		}
-		f.block, f.rest = b, b.data
+		f.take(b)
 	}
 	return nil
 }
+
+func (f *File) take(b *Block) { f.block, f.rest, f.last = b, b.Data, b.last }

@@ -92,7 +92,11 @@ func (r *Reader) Next() (*Payload, error) {
 		return nil, r.err
 	}
 	if r.stream == nil {
-		r.stream = startStream(r.outer.tr, r.m)
+		var err error
+		if r.stream, err = startStream(r.outer.tr, r.m); err != nil {
+			r.err = err
+			return nil, err
+		}
 		return &Payload{PayloadHeader: r.header.Payloads[0], r: r}, nil
 	}
 	for {
@@ -107,15 +111,16 @@ func (r *Reader) Next() (*Payload, error) {
 }
 
 // Close ends the Reader's goroutines and waits for them: if one is in a Read of the source, until
-// that returns. It does not close the source. It may be called again.
+// that returns. It does not close the source. It may be called again, but not while somebody uses a
+// Block.
 func (r *Reader) Close() error {
-	if r.stream != nil {
-		r.stream.done()
-	}
 	if r.err == nil {
 		r.err = errStopped
 	}
-	return nil
+	if r.stream == nil {
+		return nil
+	}
+	return r.stream.done()
 }
 
 // fail makes err stick.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"flipside/internal/pages"
 )
 
 // stream unpacks and hashes a payload ahead of the caller. Three work at a time, each on blocks of
@@ -13,9 +15,12 @@ import (
 //
 //	free -> unpack (its goroutine) -> raw -> verify (its goroutine) -> ready -> the caller -> free
 //
+// To wake another processor costs more than anything else here, so blocks are large.
+//
 // The last block of a file comes out of ready only if the file's checksum was right.
 type stream struct {
-	free, raw, ready chan *block
+	memory           []byte // of the blocks
+	free, raw, ready chan *Block
 
 	stop     chan struct{} // closed: nobody wants any more blocks
 	stopOnce sync.Once
@@ -23,13 +28,6 @@ type stream struct {
 
 	unpackErr error // why raw was closed; errComplete at the regular end
 	err       error // why ready was closed; io.EOF at the regular end
-}
-
-// block is a piece of a payload file.
-type block struct {
-	file        *entry
-	data        []byte // the piece; no bytes at all of an empty file
-	first, last bool   // of file
 }
 
 // entry is a payload file as the archive and the manifest describe it.
@@ -41,15 +39,17 @@ type entry struct {
 
 // startStream reads the payload archive from packed, and all the files that m lists. Both belong to
 // the stream until next has returned io.EOF or done has returned.
-func startStream(packed io.Reader, m *manifest) *stream {
-	s := &stream{
-		free:  make(chan *block, blocks),
-		raw:   make(chan *block, blocks),
-		ready: make(chan *block, blocks),
-		stop:  make(chan struct{}),
+func startStream(packed io.Reader, m *manifest) (*stream, error) {
+	memory, free, err := newBlocks()
+	if err != nil {
+		return nil, err
 	}
-	for range blocks {
-		s.free <- &block{}
+	s := &stream{
+		memory: memory,
+		free:   free,
+		raw:    make(chan *Block, blocks),
+		ready:  make(chan *Block, blocks),
+		stop:   make(chan struct{}),
 	}
 	s.work.Go(func() {
 		defer close(s.raw)
@@ -60,11 +60,11 @@ func startStream(packed io.Reader, m *manifest) *stream {
 		s.err = s.verify()
 		s.cancel()
 	})
-	return s
+	return s, nil
 }
 
-// next gives the next block; the caller gives it back with release.
-func (s *stream) next() (*block, error) {
+// next gives the next block; the caller gives it back with Release.
+func (s *stream) next() (*Block, error) {
 	b, ok := <-s.ready
 	if !ok {
 		return nil, s.err
@@ -72,14 +72,19 @@ func (s *stream) next() (*block, error) {
 	return b, nil
 }
 
-func (s *stream) release(b *block) { s.free <- b }
-
 func (s *stream) cancel() { s.stopOnce.Do(func() { close(s.stop) }) }
 
-// done ends the stream where it stands and returns when nothing of it is running any more.
-func (s *stream) done() {
+// done ends the stream where it stands and returns when nothing of it is running any more. The blocks
+// are no more.
+func (s *stream) done() error {
 	s.cancel()
 	s.work.Wait()
+	if s.memory == nil {
+		return nil
+	}
+	memory := s.memory
+	s.memory = nil
+	return pages.Free(memory)
 }
 
 // errComplete is how unpack ends when all was right. It is not io.EOF, nor nil, which a decoder may
@@ -124,15 +129,15 @@ func (s *stream) unpack(packed io.Reader, m *manifest) error {
 // file passes one file on, block by block.
 func (s *stream) file(r io.Reader, e *entry) error {
 	for left := e.size; ; {
-		b, err := s.take(min(left, blockSize))
+		b, err := s.take(min(left, BlockSize))
 		if err != nil {
 			return err
 		}
-		if _, err := io.ReadFull(r, b.data); err != nil {
+		if _, err := io.ReadFull(r, b.Data); err != nil {
 			return fmt.Errorf("reading %s: %w", e.name, err)
 		}
 		b.file, b.first = e, left == e.size
-		left -= int64(len(b.data))
+		left -= int64(len(b.Data))
 		b.last = left == 0
 		s.raw <- b
 		if b.last {
@@ -142,15 +147,12 @@ func (s *stream) file(r io.Reader, e *entry) error {
 }
 
 // take waits for a free block and makes it n bytes long.
-func (s *stream) take(n int64) (*block, error) {
+func (s *stream) take(n int64) (*Block, error) {
 	select {
 	case <-s.stop:
 		return nil, errStopped
 	case b := <-s.free:
-		if int64(cap(b.data)) < n {
-			b.data = make([]byte, max(n, smallBlock))
-		}
-		b.data = b.data[:n]
+		b.Data = b.memory[:n]
 		return b, nil
 	}
 }
@@ -164,7 +166,7 @@ func (s *stream) verify() error {
 		if b.first {
 			h.Reset()
 		}
-		h.Write(b.data)
+		h.Write(b.Data)
 		if b.last {
 			if err := checkSum(b.file.name, b.file.sum, [sha256.Size]byte(h.Sum(sum[:0]))); err != nil {
 				return err

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"flipside/artifact"
+	"flipside/internal/pages"
 )
 
 const block = 1 << 20
@@ -79,7 +80,7 @@ func decode(f *os.File) error {
 
 // each calls do for every block of size bytes, from two goroutines, with aligned memory.
 func each(size int64, do func(buf []byte, at int64) error) error {
-	memory, err := unix.Mmap(-1, 0, 2*block, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	memory, err := pages.Alloc(2 * block)
 	if err != nil {
 		return err
 	}
@@ -93,7 +94,7 @@ func each(size int64, do func(buf []byte, at int64) error) error {
 		})
 	}
 	wg.Wait()
-	return errors.Join(errs[0], errs[1], unix.Munmap(memory))
+	return errors.Join(errs[0], errs[1], pages.Free(memory))
 }
 
 func sizeOf(f *os.File) int64 {

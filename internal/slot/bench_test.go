@@ -32,9 +32,9 @@ func BenchmarkWrite(b *testing.B) {
 					image = [2][]byte{zeros, images[0]}[i%2]
 				}
 				if mode == "read back" {
-					_, err = target.WriteAndReadBack(b.Context(), bytes.NewReader(image), size)
+					_, err = target.WriteAndReadBack(b.Context(), blocks{bytes.NewReader(image)}, size)
 				} else {
-					_, err = target.Write(b.Context(), bytes.NewReader(image), size)
+					_, err = target.Write(b.Context(), blocks{bytes.NewReader(image)}, size)
 				}
 				if err != nil {
 					b.Fatal(err)

@@ -56,7 +56,7 @@ func flood(t *testing.T) {
 	}
 	defer target.Close()
 	for range 2 { // the second time it is only read, and compared
-		if _, err := target.WriteAndReadBack(t.Context(), repeat(noise(mib, 2), 256), 256*mib); err != nil {
+		if _, err := target.WriteAndReadBack(t.Context(), blocks{repeat(noise(mib, 2), 256)}, 256*mib); err != nil {
 			t.Fatal(err)
 		}
 	}

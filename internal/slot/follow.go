@@ -8,34 +8,30 @@ import (
 	"io"
 )
 
-// follower runs beside the writers: it is told of each block below which all are written, and that
-// there are no more by moved being closed.
-type follower func(ctx context.Context, moved <-chan int64) error
-
 // windowBlocks are read back at a time: so many that flushing a device's cache for them costs little.
 const windowBlocks = 32
 
-// WriteAndReadBack is Write and then ReadBack. Where the page cache
-// is not in the way, reading follows writing by a window: each window is flushed to the medium and then
-// read from it, while the next ones are written.
+// WriteAndReadBack is Write, and then reads from the medium what was written, and compares it block by
+// block. An error that matches ErrReadBack says that the medium returned something else, and where. It
+// emits ReadBack.
+//
+// Where the page cache is not in the way, reading follows writing by a window: each window is flushed
+// to the medium and then read from it, while the next ones are written.
 //
 // What was right may be spoilt by what is written after it: a medium that is smaller than it says
 // writes its end over its beginning. So in the end a sample of each block that was read early is read
 // again.
-func (t *Target) WriteAndReadBack(ctx context.Context, src io.Reader, size int64) (Stats, error) {
+func (t *Target) WriteAndReadBack(ctx context.Context, src Source, size int64) (Stats, error) {
 	r := t.newReading()
-	var follow follower
-	if t.direct {
-		follow = r.follow
-	}
-	stats, err := t.write(ctx, src, size, follow)
+	stats, err := t.write(ctx, src, size, r)
 	if err != nil {
 		return stats, err
 	}
 	return stats, r.finish(ctx)
 }
 
-// follow reads whole windows. What is left at the end is finish's.
+// follow runs beside the writers, and reads whole windows. It is told of each block below which all are
+// written, and that there are no more by moved being closed. What is left then is finish's.
 func (r *reading) follow(ctx context.Context, moved <-chan int64) error {
 	buffers := r.buf.behind()
 	for written := range moved {
@@ -56,7 +52,7 @@ func (r *reading) follow(ctx context.Context, moved <-chan int64) error {
 
 // again reads the samples of the first n blocks.
 func (r *reading) again(ctx context.Context, n int64) error {
-	buf := r.buf.block(0)
+	buf := r.buf.scratch(0)
 	for i := range n {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -118,7 +118,7 @@ func TestFollowStopsEarly(t *testing.T) {
 	}
 	defer target.Close()
 	src := &counting{r: repeat(noise(mib, 8), 4096)}
-	_, err = target.WriteAndReadBack(t.Context(), src, 4096*mib)
+	_, err = target.WriteAndReadBack(t.Context(), blocks{src}, 4096*mib)
 	if !errors.Is(err, slot.ErrReadBack) {
 		t.Errorf("WriteAndReadBack: %v; want ErrReadBack", err)
 	}

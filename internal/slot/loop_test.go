@@ -12,6 +12,7 @@ import (
 
 	"flipside/internal/disk"
 	"flipside/internal/hosttest"
+	"flipside/internal/progress"
 	"flipside/internal/slot"
 )
 
@@ -190,10 +191,7 @@ func TestLoopWrite(t *testing.T) {
 				if last := record.flags[len(record.flags)-1]; last != os.O_RDWR|unix.O_EXCL|unix.O_DIRECT {
 					t.Errorf("opened with %#x; want O_DIRECT and O_EXCL", last)
 				}
-				if _, err := target.Write(t.Context(), bytes.NewReader(image), int64(size)); err != nil {
-					t.Fatalf("%d bytes: %v", size, err)
-				}
-				if err := target.ReadBack(t.Context()); err != nil {
+				if _, err := target.WriteAndReadBack(t.Context(), blocks{bytes.NewReader(image)}, int64(size)); err != nil {
 					t.Fatalf("%d bytes: %v", size, err)
 				}
 				if err := target.Close(); err != nil {
@@ -227,24 +225,26 @@ func (o *opens) OpenFile(name string, flag int, perm os.FileMode) (disk.File, er
 func TestLoopCached(t *testing.T) {
 	c, p := loops(t, 32*mib)
 	image := noise(32*mib, 4)
-	target, err := slot.Open(slot.Access{Config: c, FS: &opens{buffered: true}}, p.Inactive())
+	access := slot.Access{Config: c, FS: &opens{buffered: true}}
+	target, err := slot.Open(access, p.Inactive())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer target.Close()
-	if _, err := target.Write(t.Context(), bytes.NewReader(image), 32*mib); err != nil {
+	if _, err := target.WriteAndReadBack(t.Context(), blocks{bytes.NewReader(image)}, 32*mib); err != nil {
 		t.Fatal(err)
 	}
 	if pages := residentPages(t, c.PartB, 32*mib); pages > 8*mib/os.Getpagesize() {
-		t.Errorf("after Write, %d pages are in the page cache; want them dropped", pages)
+		t.Errorf("%d pages are in the page cache; want them dropped", pages)
 	}
-	if err := target.ReadBack(t.Context()); err != nil {
+	if err := target.Close(); err != nil {
 		t.Fatal(err)
 	}
-	spoil(t, c.PartB, 20*mib)
-	err = target.ReadBack(t.Context())
+	events := &sink{}
+	events.at(progress.ReadBack, func() { spoil(t, c.PartB, 20*mib) })
+	access.Sink = events
+	_, err = put(t, access, p.Inactive(), image)
 	if !errors.Is(err, slot.ErrReadBack) || !strings.Contains(err.Error(), "between byte 20971520 and byte 22020095") {
-		t.Errorf("ReadBack of a rotten medium: %v; want ErrReadBack, and where", err)
+		t.Errorf("reading back a rotten medium: %v; want ErrReadBack, and where", err)
 	}
 }
 
@@ -351,7 +351,7 @@ func TestLoopShort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer target.Close()
-	_, err = target.Write(t.Context(), repeat(noise(mib, 1), 12), 12*mib)
+	_, err = target.Write(t.Context(), blocks{repeat(noise(mib, 1), 12)}, 12*mib)
 	if !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("Write beyond the end: %v; want ENOSPC", err)
 	}

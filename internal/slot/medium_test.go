@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"flipside/artifact"
 	"flipside/internal/disk"
 	"flipside/internal/progress"
 	"flipside/internal/slot"
@@ -150,6 +151,30 @@ func (s *sink) Emit(e progress.Event) {
 	if s.on != nil {
 		s.on(e)
 	}
+}
+
+// at makes s do something when a phase begins.
+func (s *sink) at(phase progress.Phase, do func()) {
+	s.on = func(e progress.Event) {
+		if e.Kind == progress.Begin && e.Phase == phase {
+			do()
+		}
+	}
+}
+
+// blocks are what a reader reads, as an artifact has it.
+type blocks struct{ io.Reader }
+
+func (b blocks) Block() (*artifact.Block, error) {
+	data := make([]byte, artifact.BlockSize) // the allocator aligns large pieces
+	n, err := io.ReadFull(b, data)
+	if err == io.ErrUnexpectedEOF {
+		err = nil // not what the reader wraps
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &artifact.Block{Data: data[:n]}, nil
 }
 
 // slots are two plain files of size bytes, of which A runs: a sandbox.

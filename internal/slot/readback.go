@@ -12,19 +12,6 @@ import (
 	"flipside/internal/progress"
 )
 
-// ReadBack reads from the medium what Write wrote, and compares it with that, block by block. An error
-// that matches ErrReadBack says that the medium returned something else, and where. It emits ReadBack.
-//
-// That what was written is the image, its SHA-256 has said on the way. Here a block is compared by a
-// hash of 64 bits, with a seed that is new in each process: a medium does not pick its errors by that,
-// and where processors have no instructions for SHA-256 a second one would take longer than all else.
-func (t *Target) ReadBack(ctx context.Context) error {
-	if t.size == 0 {
-		return fmt.Errorf("reading back %s: nothing was written", t.slot)
-	}
-	return t.newReading().finish(ctx)
-}
-
 // dropCache makes the next reads come from the medium.
 func (t *Target) dropCache() {
 	if !t.cached() {
@@ -38,6 +25,10 @@ func (t *Target) dropCache() {
 }
 
 // reading is one pass over what was written: one block is read while the one before is compared.
+//
+// That what was written is the image, its SHA-256 has said on the way. Here a block is compared by a
+// hash of 64 bits, with a seed that is new in each process: a medium does not pick its errors by that,
+// and where processors have no instructions for SHA-256 a second one would take longer than all else.
 type reading struct {
 	*Target
 	done    int64 // bytes read and compared
@@ -103,7 +94,7 @@ func (r *reading) fill(ctx context.Context, at, end int64, full chan<- block, fr
 			}
 			return fmt.Errorf("at %s: %w", bytesText(at), err)
 		}
-		full <- block{at / blockBytes, buf[:n]}
+		full <- block{index: at / blockBytes, data: buf[:n]}
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"flipside/internal/disk"
+	"flipside/internal/pages"
 	"flipside/internal/payload"
 	"flipside/internal/progress"
 )
@@ -39,7 +40,7 @@ type Target struct {
 
 	size    int64 // of the image, once there is one
 	seed    maphash.Seed
-	sums    []uint64 // hashes of its blocks, to compare the medium with
+	sums    []uint64 // hashes of its blocks, to compare the medium with; nil if nobody will
 	samples []uint64 // and of the beginning of each
 }
 
@@ -127,11 +128,11 @@ func (t *Target) takesDirect() bool {
 	if n, err := unix.IoctlGetUint32(int(t.file.Fd()), unix.BLKSSZGET); err == nil && n > 0 {
 		t.sector = int(n)
 	}
-	memory, err := unix.Mmap(-1, 0, unix.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	memory, err := pages.Alloc(unix.Getpagesize())
 	if err != nil {
 		return false
 	}
-	defer func() { _ = unix.Munmap(memory) }()
+	defer func() { _ = pages.Free(memory) }()
 	if t.sector > len(memory) || t.slot.Size%int64(t.sector) != 0 {
 		return false
 	}

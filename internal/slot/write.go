@@ -2,7 +2,6 @@ package slot
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -21,26 +20,32 @@ type Stats struct {
 // src came to its end without an error, and every byte is on the medium. After an error, or a
 // power cut, the slot holds a mixture of old and new.
 //
-// src decodes into one of a few blocks while earlier ones are written, past the page cache where
-// the device allows it. Where it does not, the page cache is written back in windows, so that
+// Blocks are written as src has them, while it makes the next ones, past the page cache where the
+// device allows it. Where it does not, the page cache is written back in windows, so that
 // progress is what the medium has, and a cancelled write has little left to do. What the slot holds
 // already is not written again, which spares flash and makes the second attempt fast; comparing ends
 // by itself where nothing matches. Zeros are left to devices that can make them by themselves.
 //
 // Write emits Download, whose Done counts bytes that are on the medium as far as the kernel tells,
 // and then Sync.
-func (t *Target) Write(ctx context.Context, src io.Reader, size int64) (Stats, error) {
+func (t *Target) Write(ctx context.Context, src Source, size int64) (Stats, error) {
 	return t.write(ctx, src, size, nil)
 }
 
-// write is Write; follow, if there is one, runs beside it, and ends when all blocks are written.
-func (t *Target) write(ctx context.Context, src io.Reader, size int64, follow follower) (Stats, error) {
+// write is Write; behind, if there is one, is going to read back what is written.
+func (t *Target) write(ctx context.Context, src Source, size int64, behind *reading) (Stats, error) {
 	if err := t.slot.Fits(size); err != nil {
 		return Stats{}, err
 	}
-	t.size, t.sums, t.samples = size, make([]uint64, blockCount(size)), make([]uint64, blockCount(size))
+	t.size, t.sums, t.samples = size, nil, nil
 	t.access.Sink.Emit(progress.Event{Kind: progress.Begin, Phase: progress.Download, Total: size})
-	w := &writing{Target: t, follow: follow, unit: max(compareUnit, int64(t.sector)), zeroing: t.zeroes()}
+	w := &writing{Target: t, unit: max(compareUnit, int64(t.sector)), zeroing: t.zeroes()}
+	if behind != nil {
+		t.sums, t.samples = make([]uint64, blockCount(size)), make([]uint64, blockCount(size))
+		if t.direct { // the page cache is not in the way
+			w.follower = behind
+		}
+	}
 	t.dropCache() // it may hold pages that an earlier write could not bring to the medium
 	if err := w.run(ctx, src); err != nil {
 		return w.stats, err
@@ -63,19 +68,19 @@ func (t *Target) sync() error {
 	return nil
 }
 
-// writing is one Write: a producer fills blocks, writers empty them. Block i is in buffer i modulo
-// blocks, so that nothing gets farther ahead of the oldest unfinished block than there are buffers.
+// writing is one Write. Its writers take one block after the other from the source and write it, none
+// farther ahead of the oldest unfinished block than there is room for in done.
 type writing struct {
 	*Target
 
-	full   chan block    // filled, in order
-	free   chan struct{} // one for each buffer that may be filled
-	follow follower      // nil if nobody reads behind the writers
-	unit   int64         // bytes that are compared, and written, together
+	source   supply
+	free     chan struct{} // one for each block that may be taken
+	follower *reading      // reads behind the writers; nil if nobody does
+	unit     int64         // bytes that are compared, and written, together
 
-	mu      sync.Mutex   // guards what follows, and keeps progress in order
-	done    [blocks]bool // of the blocks from low on
-	low     int64        // all blocks below are done
+	mu      sync.Mutex  // guards what follows, and keeps progress in order
+	done    [ahead]bool // of the blocks from low on
+	low     int64       // all blocks below are done
 	stats   Stats
 	data    comparing // whether to compare blocks
 	zeros   comparing // and blocks of zeros, which succeed and fail for other reasons
@@ -85,46 +90,37 @@ type writing struct {
 	moved chan int64 // to the follower: all blocks below are written
 }
 
-type block struct {
-	index int64
-	data  []byte
-}
-
-func (w *writing) run(parent context.Context, src io.Reader) error {
+func (w *writing) run(parent context.Context, src Source) error {
 	// The first error cancels all the others, and is the one to be told.
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
 
-	w.full = make(chan block, blocks)
-	w.free = make(chan struct{}, blocks)
-	for range blocks {
+	w.source = supply{src: src, size: w.size}
+	w.free = make(chan struct{}, ahead)
+	for range ahead {
 		w.free <- struct{}{}
 	}
 	if err := w.announce(); err != nil {
 		return err
 	}
-	var wg, behind sync.WaitGroup
+	var writing, behind sync.WaitGroup
 	moved := make(chan int64, 1)
-	if w.follow != nil {
+	if w.follower != nil {
 		w.moved = moved
 		behind.Go(func() {
-			if err := w.follow(ctx, moved); err != nil {
+			if err := w.follower.follow(ctx, moved); err != nil {
 				cancel(err)
 			}
 		})
 	}
 	for i := range w.writers() {
-		wg.Go(func() {
-			if err := w.empty(ctx, w.buf.scratch(i)); err != nil {
+		writing.Go(func() {
+			if err := w.work(ctx, w.buf.scratch(i)); err != nil {
 				cancel(err)
 			}
 		})
 	}
-	if err := w.fill(ctx, src); err != nil {
-		cancel(err)
-	}
-	close(w.full)
-	wg.Wait()
+	writing.Wait()
 	close(moved)
 	behind.Wait()
 	if ctx.Err() == nil {
@@ -157,9 +153,9 @@ func (w *writing) writers() int {
 	return 1
 }
 
-// fill reads src to its end. The end is part of it: only there src says that it was right.
-func (w *writing) fill(ctx context.Context, src io.Reader) error {
-	for at := int64(0); at < w.size; {
+// work writes blocks until there are no more.
+func (w *writing) work(ctx context.Context, scratch []byte) error {
+	for {
 		select {
 		case <-ctx.Done():
 		case <-w.free:
@@ -167,45 +163,19 @@ func (w *writing) fill(ctx context.Context, src io.Reader) error {
 		if ctx.Err() != nil {
 			return ctx.Err() // also if both were the case
 		}
-		index := at / blockBytes
-		buf := w.buf.block(int(index % blocks))[:min(blockBytes, w.size-at)]
-		n, err := io.ReadFull(src, buf)
-		if err == io.EOF || err == io.ErrUnexpectedEOF { // ReadFull's own, not what src wrapped
-			return fmt.Errorf("the image ends after %d of %d bytes: %w", at+int64(n), w.size, io.ErrUnexpectedEOF)
+		b, err := w.source.next(ctx)
+		if err == io.EOF {
+			w.free <- struct{}{} // for the others to see the end too
+			return nil
 		}
 		if err != nil {
 			return err
 		}
-		w.full <- block{index, buf} // has room for all there are
-		at += int64(n)
-	}
-	return ended(src)
-}
-
-// ended expects the end of src.
-func ended(src io.Reader) error {
-	var more [1]byte
-	_, err := io.ReadFull(src, more[:])
-	switch err {
-	case nil:
-		return errors.New("the image goes on after its end")
-	case io.EOF:
-		return nil
-	}
-	return err
-}
-
-// empty writes blocks until there are no more.
-func (w *writing) empty(ctx context.Context, scratch []byte) error {
-	for b := range w.full {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 		if err := w.put(b, scratch); err != nil {
 			return fmt.Errorf("writing %s at %s: %w", w.slot, bytesText(b.index*blockBytes), err)
 		}
+		b.lent.Release()
 	}
-	return nil
 }
 
 // finished notes that a block is done, and tells how far all are.
@@ -215,12 +185,12 @@ func (w *writing) finished(b block, s Stats) error {
 	w.stats.Written += s.Written
 	w.stats.Skipped += s.Skipped
 	w.stats.Zeroed += s.Zeroed
-	w.done[b.index%blocks] = true
+	w.done[b.index%ahead] = true
 	if b.index != w.low {
 		return nil // an earlier block is still on its way
 	}
-	for w.done[w.low%blocks] {
-		w.done[w.low%blocks] = false
+	for w.done[w.low%ahead] {
+		w.done[w.low%ahead] = false
 		w.low++
 		w.free <- struct{}{} // has room for all there are
 	}

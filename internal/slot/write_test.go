@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"flipside/artifact"
 	"flipside/internal/disk"
 	"flipside/internal/payload"
 	"flipside/internal/progress"
@@ -54,7 +55,7 @@ func put(t *testing.T, a slot.Access, s slot.Slot, image []byte) (slot.Stats, er
 	if err != nil {
 		return slot.Stats{}, err
 	}
-	stats, err := target.WriteAndReadBack(t.Context(), bytes.NewReader(image), int64(len(image)))
+	stats, err := target.WriteAndReadBack(t.Context(), blocks{bytes.NewReader(image)}, int64(len(image)))
 	return stats, errors.Join(err, target.Close())
 }
 
@@ -179,13 +180,13 @@ func TestWriteStopsComparing(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := noise(mib, 8)
-	if _, err := target.Write(t.Context(), repeat(other, size), size*mib); err != nil {
+	if _, err := target.Write(t.Context(), blocks{repeat(other, size)}, size*mib); err != nil {
 		t.Fatal(err)
 	}
 	if reads := big.reads.Swap(0); reads > 8+2+size/8 {
 		t.Errorf("%d blocks were compared, of %d that differ", reads, size)
 	}
-	stats, err := target.Write(t.Context(), repeat(big.block, size), size*mib)
+	stats, err := target.Write(t.Context(), blocks{repeat(big.block, size)}, size*mib)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +195,7 @@ func TestWriteStopsComparing(t *testing.T) {
 	}
 	// Half of it matches: most of that half is found.
 	half := io.MultiReader(repeat(other, size/2), repeat(big.block, size/2))
-	stats, err = target.Write(t.Context(), half, size*mib)
+	stats, err = target.Write(t.Context(), blocks{half}, size*mib)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +205,7 @@ func TestWriteStopsComparing(t *testing.T) {
 	// Zeros are another matter than data.
 	clear(big.block)
 	zeros := io.MultiReader(repeat(other, size/2), repeat(make([]byte, mib), size/2))
-	stats, err = target.Write(t.Context(), zeros, size*mib)
+	stats, err = target.Write(t.Context(), blocks{zeros}, size*mib)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +213,7 @@ func TestWriteStopsComparing(t *testing.T) {
 		t.Errorf("%+v; want all zeros skipped", stats)
 	}
 	copy(big.block, other)
-	stats, err = target.Write(t.Context(), repeat(make([]byte, mib), 20), 20*mib)
+	stats, err = target.Write(t.Context(), blocks{repeat(make([]byte, mib), 20)}, 20*mib)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +282,7 @@ func TestWriteRefusesSizes(t *testing.T) {
 		2*mib + 1: "the image has 2097153 bytes (2.0 MiB), slot B (" + dev.Device + ") has 2097152 bytes (2.0 MiB)",
 		1 << 60:   "the image has 1152921504606846976 bytes",
 	} {
-		_, err := target.Write(t.Context(), iotest.ErrReader(errors.New("was read")), size)
+		_, err := target.Write(t.Context(), blocks{iotest.ErrReader(errors.New("was read"))}, size)
 		if !errors.Is(err, payload.ErrUnfit) || !strings.Contains(err.Error(), want) {
 			t.Errorf("Write of %d bytes: %v; want ErrUnfit with %q", size, err, want)
 		}
@@ -334,7 +335,7 @@ func TestWriteErrors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = target.Write(t.Context(), src, size*mib)
+			_, err = target.Write(t.Context(), blocks{src}, size*mib)
 			err = errors.Join(err, target.Close())
 			if err == nil || test.want != nil && !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.text) {
 				t.Errorf("Write: %v; want %v with %q", err, test.want, test.text)
@@ -360,24 +361,14 @@ func (m *medium) failAt(i int64, err error) {
 func TestWriteReadErrors(t *testing.T) {
 	m := newMedium(3 * mib)
 	dev, access := m.slot(t)
-	target, err := slot.Open(access, dev)
-	if err != nil {
-		t.Fatal(err)
-	}
 	m.onRead = func(int64, []byte) error { return syscall.EIO }
 	image := noise(2*mib+5, 6)
-	if _, err := target.Write(t.Context(), bytes.NewReader(image), int64(len(image))); err != nil {
-		t.Fatal(err)
-	}
+	_, err := put(t, access, dev, image)
 	if !bytes.Equal(m.durable[:len(image)], image) {
 		t.Error("the slot does not have the image")
 	}
-	err = target.ReadBack(t.Context())
-	if !errors.Is(err, syscall.EIO) || errors.Is(err, slot.ErrReadBack) {
-		t.Errorf("ReadBack: %v; want EIO", err)
-	}
-	if err := target.Close(); err != nil {
-		t.Fatal(err)
+	if !errors.Is(err, syscall.EIO) || errors.Is(err, slot.ErrReadBack) || !strings.Contains(err.Error(), "reading back") {
+		t.Errorf("reading back: %v; want EIO", err)
 	}
 }
 
@@ -400,7 +391,7 @@ func TestWriteCancelled(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = target.Write(ctx, repeat(noise(mib, 2), 20), 20*mib)
+			_, err = target.Write(ctx, blocks{repeat(noise(mib, 2), 20)}, 20*mib)
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("Write: %v; want context.Canceled", err)
 			}
@@ -414,8 +405,7 @@ func TestWriteCancelled(t *testing.T) {
 	}
 }
 
-// TestWritePipeline: two writes are in flight, the source is read ahead meanwhile, and not farther
-// than there are blocks.
+// TestWritePipeline: two writes are in flight, of the blocks that were taken last.
 func TestWritePipeline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMedium(40 * mib)
@@ -438,7 +428,7 @@ func TestWritePipeline(t *testing.T) {
 		src := &counting{r: repeat(noise(mib, 3), 40)}
 		done := make(chan error)
 		go func() {
-			_, err := target.Write(t.Context(), src, 40*mib)
+			_, err := target.Write(t.Context(), blocks{src}, 40*mib)
 			done <- err
 		}()
 		for i := range int64(40) {
@@ -446,13 +436,52 @@ func TestWritePipeline(t *testing.T) {
 			if want := min(2, 40-i); inFlight.Load() != want {
 				t.Fatalf("after %d writes, %d are in flight; want %d", i, inFlight.Load(), want)
 			}
-			if want := min(i+4, 40) * mib; src.n.Load() != want {
+			if want := min(i+2, 40) * mib; src.n.Load() != want {
 				t.Fatalf("after %d writes, %d bytes were read; want %d", i, src.n.Load(), want)
 			}
 			close(gates[i])
 		}
 		if err := errors.Join(<-done, target.Close()); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// TestWriteWaits: nothing is written far ahead of a write that takes long, for a device's cache would
+// have to keep it.
+func TestWriteWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMedium(10 * mib)
+		dev, access := m.slot(t)
+		gate := make(chan struct{})
+		m.onWrite = func(at int64, _ []byte) error {
+			if at == 2*mib {
+				<-gate
+			}
+			return nil
+		}
+		target, err := slot.Open(access, dev)
+		if err != nil {
+			t.Fatal(err)
+		}
+		image := noise(10*mib, 3)
+		done := make(chan error)
+		go func() {
+			_, err := target.Write(t.Context(), blocks{bytes.NewReader(image)}, 10*mib)
+			done <- err
+		}()
+		synctest.Wait()
+		m.mu.Lock()
+		if n := len(m.writes); n != 5 {
+			t.Errorf("%d writes while the third one waits; want the two before it, and three after it", n)
+		}
+		m.mu.Unlock()
+		close(gate)
+		if err := errors.Join(<-done, target.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(m.durable, image) {
+			t.Error("the slot does not have the image")
 		}
 	})
 }
@@ -472,7 +501,7 @@ func TestWriteCancelledInFlight(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() {
-			_, err := target.Write(ctx, repeat(noise(mib, 3), 10), 10*mib)
+			_, err := target.Write(ctx, blocks{repeat(noise(mib, 3), 10)}, 10*mib)
 			done <- err
 		}()
 		synctest.Wait()
@@ -556,10 +585,10 @@ func TestWriteAllocations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := noise(mib, 8)
+	other := &artifact.Block{Data: noise(mib, 8)}
 	allocations := func(n int) float64 {
 		return testing.AllocsPerRun(5, func() {
-			if _, err := target.Write(t.Context(), repeat(other, n), int64(n)*mib); err != nil {
+			if _, err := target.Write(t.Context(), &same{other, n}, int64(n)*mib); err != nil {
 				t.Error(err)
 			}
 		})
@@ -571,6 +600,20 @@ func TestWriteAllocations(t *testing.T) {
 	if err := target.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// same is one block, so often.
+type same struct {
+	block *artifact.Block
+	left  int
+}
+
+func (s *same) Block() (*artifact.Block, error) {
+	if s.left == 0 {
+		return nil, io.EOF
+	}
+	s.left--
+	return s.block, nil
 }
 
 // TestWriteOneProcessor: nothing waits for a second one.
@@ -715,38 +758,29 @@ func TestReadBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := newMedium(6 * mib)
 			dev, access := m.slot(t)
-			target, err := slot.Open(access, dev)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer target.Close()
-			if err := target.ReadBack(t.Context()); err == nil {
-				t.Error("ReadBack before Write: nil; want an error")
-			}
-			if _, err := target.Write(t.Context(), bytes.NewReader(image), int64(len(image))); err != nil {
-				t.Fatal(err)
-			}
-			test.spoil(m)
-			err = target.ReadBack(t.Context())
+			events := &sink{}
+			events.at(progress.ReadBack, func() { test.spoil(m) })
+			access.Sink = events
+			_, err := put(t, access, dev, image)
 			if !errors.Is(err, test.want) || err != nil && !strings.Contains(err.Error(), test.text) {
-				t.Errorf("ReadBack: %v; want %v with %q", err, test.want, test.text)
+				t.Errorf("WriteAndReadBack: %v; want %v with %q", err, test.want, test.text)
 			}
 		})
 	}
 	t.Run("cancelled", func(t *testing.T) {
 		s := newSlots(t, 6*mib)
-		target, err := slot.Open(slot.Access{Config: s.config}, s.inactive(t))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		events := &sink{}
+		events.at(progress.ReadBack, cancel)
+		target, err := slot.Open(slot.Access{Config: s.config, Sink: events}, s.inactive(t))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer target.Close()
-		if _, err := target.Write(t.Context(), bytes.NewReader(image), int64(len(image))); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		if err := target.ReadBack(ctx); !errors.Is(err, context.Canceled) {
-			t.Errorf("ReadBack: %v; want context.Canceled", err)
+		_, err = target.WriteAndReadBack(ctx, blocks{bytes.NewReader(image)}, int64(len(image)))
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("WriteAndReadBack: %v; want context.Canceled", err)
 		}
 	})
 }
