@@ -95,16 +95,16 @@ func median(values []float64) float64 {
 // contenders are who runs in a case, flipside first. The stages and the shell do not care what the
 // slot holds.
 func (r *rig) contenders(target, compression string) []contender {
-	flipside := func(name, processors string, options ...string) contender {
-		args := slices.Concat([]string{processors, r.flipside, "--sandbox", r.sandbox, "--progress", "none", "install"}, options, []string{r.artifact(compression)})
-		return contender{name: name, command: command("env", args...), writes: true, after: []string{r.flipside, "--sandbox", r.sandbox, "rollback"}}
+	flipside := func(name string, options ...string) contender {
+		args := slices.Concat([]string{"--sandbox", r.sandbox, "--progress", "none", "install"}, options, []string{r.artifact(compression)})
+		return contender{name: name, command: command(r.flipside, args...), writes: true, after: []string{r.flipside, "--sandbox", r.sandbox, "rollback"}}
 	}
-	const everyProcessor = "--" // nothing for env to change
+	first := flipside("flipside, verified while written, no read-back", "--single-pass", "--no-verify-media")
 	all := []contender{
-		flipside("flipside, verified while written, no read-back", everyProcessor, "--single-pass", "--no-verify-media"),
-		flipside("flipside, verified while written", everyProcessor, "--single-pass"),
-		flipside("flipside, verified before too", everyProcessor),
-		flipside("the first, GOMAXPROCS=1", "GOMAXPROCS=1", "--single-pass", "--no-verify-media"),
+		first,
+		flipside("flipside, verified while written", "--single-pass"),
+		flipside("flipside, verified before too"),
+		onOneProcessor(first),
 	}
 	if target != "fresh" {
 		return append(all, r.others(compression)...)
@@ -121,6 +121,15 @@ func (r *rig) contenders(target, compression string) []contender {
 		contender{name: "shell: unpack | dd", command: command("sh", "-c", unpacker[compression]+" '"+r.payload(compression)+"' | dd of="+r.loopB+" bs=1M iflag=fullblock oflag=direct conv=fsync status=none"), writes: true, tar: true},
 	)
 	return append(all, r.others(compression)...)
+}
+
+func onOneProcessor(c contender) contender {
+	everywhere := c.command
+	c.name = "the first, on one processor"
+	c.command = func(ctx context.Context) *exec.Cmd {
+		return exec.CommandContext(ctx, "taskset", append([]string{"-c", "0"}, everywhere(ctx).Args...)...)
+	}
+	return c
 }
 
 var unpacker = map[string]string{"none": "cat", "gzip": "gzip -dc", "lzma": "xz -dc", "zstd": "zstd -dcq"}

@@ -53,6 +53,7 @@ func (f *flipside) install(c *cli.Context) error {
 	if c.Bool("dry-run") {
 		return f.dryRun(c, d, open)
 	}
+	makeRoom()
 	f.result, err = f.again(func() (*deployment.Result, error) {
 		return install.Run(c.Context, d, open)
 	})
