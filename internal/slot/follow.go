@@ -1,11 +1,11 @@
 package slot
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
-	"io"
+	"sync"
 )
 
 // windowBlocks are read back at a time: so many that flushing a device's cache for them costs little.
@@ -50,25 +50,33 @@ func (r *reading) follow(ctx context.Context, moved <-chan int64) error {
 	return nil
 }
 
-// again reads the samples of the first n blocks.
+// again reads the samples of the first n blocks, a few at a time: alone, each would take as long as a
+// block does behind others.
 func (r *reading) again(ctx context.Context, n int64) error {
-	buf := r.buf.scratch(0)
-	for i := range n {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		at := i * blockBytes
-		want := sample(buf[:min(blockBytes, r.size-at)])
-		got, err := r.file.ReadAt(buf[:r.sectors(len(want))], at)
-		if got < len(want) {
-			if err == nil || errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
+	var wg sync.WaitGroup
+	errs := make([]error, buffer)
+	for first, buf := range r.buf.all() {
+		wg.Go(func() {
+			for i := int64(first); i < n && errs[first] == nil; i += buffer {
+				errs[first] = r.sampled(ctx, i, buf)
 			}
-			return fmt.Errorf("at %s: %w", bytesText(at), err)
-		}
-		if maphash.Bytes(r.seed, want) != r.samples[i] {
-			r.wrong(i)
-		}
+		})
+	}
+	wg.Wait()
+	return cmp.Or(errs...)
+}
+
+// sampled looks at block i once more.
+func (r *reading) sampled(ctx context.Context, i int64, buf []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	want := sample(buf[:min(blockBytes, r.size-i*blockBytes)])
+	if err := r.read(buf, i*blockBytes, len(want)); err != nil {
+		return err
+	}
+	if maphash.Bytes(r.seed, want) != r.samples[i] {
+		r.wrong(i)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -31,7 +32,9 @@ func (t *Target) dropCache() {
 // and where processors have no instructions for SHA-256 a second one would take longer than all else.
 type reading struct {
 	*Target
-	done    int64 // bytes read and compared
+	done int64 // bytes read and compared
+
+	mu      sync.Mutex
 	differs int64 // first block that is not what was written, -1 if none is
 	last    int64 // last such block
 }
@@ -87,16 +90,24 @@ func (r *reading) fill(ctx context.Context, at, end int64, full chan<- block, fr
 		}
 		buf := <-free
 		n := int(min(blockBytes, end-at))
-		got, err := r.file.ReadAt(buf[:r.sectors(n)], at)
-		if got < n {
-			if err == nil || errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			return fmt.Errorf("at %s: %w", bytesText(at), err)
+		if err := r.read(buf, at, n); err != nil {
+			return err
 		}
 		full <- block{index: at / blockBytes, data: buf[:n]}
 	}
 	return nil
+}
+
+// read reads n bytes, all of them.
+func (r *reading) read(buf []byte, at int64, n int) error {
+	got, err := r.file.ReadAt(buf[:r.sectors(n)], at)
+	if got >= n {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("at %s: %w", bytesText(at), err)
 }
 
 func (r *reading) check(b block) {
@@ -111,6 +122,8 @@ func (r *reading) check(b block) {
 }
 
 func (r *reading) wrong(index int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.differs < 0 {
 		r.differs = index
 	}
