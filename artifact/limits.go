@@ -37,7 +37,7 @@ const BlockSize = 1 << 20
 
 // The read-ahead between unpacking, hashing and the caller.
 const (
-	blocks     = 6         // one each being unpacked and hashed, two being written, and two to spare
+	blocks     = 4         // one being unpacked, one being hashed, two being written; more are no faster
 	pieceSize  = 256 << 10 // what WriteTo hands out at a time: the caller may be slow, and show how far it is
 	readBuffer = 64 << 10  // between the source and those who read in small pieces
 )

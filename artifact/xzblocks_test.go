@@ -66,7 +66,7 @@ func TestBlocksAhead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			processors(t, c.processors)
 			src := &counting{Reader: bytes.NewReader(c.file)}
-			// Without blocks being read ahead it is what the pipeline takes, less than 7 MiB.
+			// Without blocks being read ahead it is what the pipeline takes, about 4 MiB.
 			want := min(c.blocks, runtime.NumCPU())
 			if firstFile(t, src); src.n/size != want {
 				t.Errorf("%d bytes were read: %d blocks; want %d", src.n, src.n/size, want)
