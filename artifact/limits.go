@@ -39,7 +39,7 @@ const BlockSize = 1 << 20
 const (
 	blocks     = 4         // one being unpacked, one being hashed, two being written; more are no faster
 	pieceSize  = 256 << 10 // what WriteTo hands out at a time: the caller may be slow, and show how far it is
-	readBuffer = 64 << 10  // between the source and those who read in small pieces
+	readBuffer = 256 << 10 // between the source and those who read in small pieces
 )
 
 // epoch is the time of everything that Write writes: the same Spec gives the same bytes.
