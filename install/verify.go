@@ -8,6 +8,7 @@ import (
 
 	"flipside/artifact"
 	"flipside/internal/device"
+	"flipside/internal/progress"
 )
 
 // Verify reads a whole artifact, checks all that an install would check of it, and whether it
@@ -17,10 +18,11 @@ func Verify(ctx context.Context, d *device.Device, r io.Reader) (verdict string,
 	if err != nil {
 		return "", err
 	}
-	h, err := verifyAll(ctx, d, r, keys)
+	h, err := verifyAll(ctx, d, r, keys, progress.Verify)
 	if err != nil {
 		return "", err
 	}
+	d.Emit(progress.Event{Kind: progress.Done})
 	signature := "its signature was not checked, because no keys are configured"
 	if len(keys) > 0 {
 		signature = "its signature is right"
@@ -28,10 +30,12 @@ func Verify(ctx context.Context, d *device.Device, r io.Reader) (verdict string,
 	return fmt.Sprintf("%s is complete, %s, and it fits this device", h.Name, signature), nil
 }
 
-// verifyAll reads a whole artifact. That it is for another device is noticed before the payload is
-// read, that it is too large before its end.
-func verifyAll(ctx context.Context, d *device.Device, r io.Reader, keys []artifact.PublicKey) (*artifact.Header, error) {
-	ar, err := artifact.NewReader(r, keys)
+// verifyAll reads a whole artifact, and emits phase. That it is for another device is noticed before the
+// payload is read, that it is too large before its end.
+func verifyAll(ctx context.Context, d *device.Device, r io.Reader, keys []artifact.PublicKey, phase progress.Phase) (*artifact.Header, error) {
+	c := newCounted(r, d, phase)
+	c.tell(progress.Begin)
+	ar, err := artifact.NewReader(c, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +43,11 @@ func verifyAll(ctx context.Context, d *device.Device, r io.Reader, keys []artifa
 	if err := d.Fits(ar.Header()); err != nil {
 		return nil, err
 	}
-	return ar.Header(), verifyPayloads(ctx, d, ar)
+	if err := verifyPayloads(ctx, d, ar); err != nil {
+		return nil, err
+	}
+	c.tell(progress.End)
+	return ar.Header(), nil
 }
 
 func verifyPayloads(ctx context.Context, d *device.Device, ar *artifact.Reader) error {

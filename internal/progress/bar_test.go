@@ -298,7 +298,11 @@ func TestPercentageOnlyGrowsAndWaitsForDone(t *testing.T) {
 		"module":        {[]func(progress.Sink){phase("scripts", 0, 1), phase("download", 1000, 333), phase("scripts", 0, 1)}, 99},
 		"two payloads":  {[]func(progress.Sink){phase("download", 100, 10), phase("download", 300, 10), phase("sync", 0, 1), phase("boot flags", 0, 1)}, 99},
 		"download only": {[]func(progress.Sink){phase("download", 100, 10)}, 83},
-		"size unknown":  {[]func(progress.Sink){phase("download", 0, 10), phase("sync", 0, 1)}, 83},
+		"verify":        {[]func(progress.Sink){phase("verify", 100, 10)}, 99},
+		"half of it": {[]func(progress.Sink){func(s progress.Sink) {
+			s.Emit(progress.Event{Kind: progress.Advance, Phase: "verify", Done: 50, Total: 100})
+		}}, 50},
+		"size unknown": {[]func(progress.Sink){phase("download", 0, 10), phase("sync", 0, 1)}, 83},
 		"without a Begin": {[]func(progress.Sink){func(s progress.Sink) {
 			s.Emit(progress.Event{Kind: progress.Advance, Phase: "download", Done: 50, Total: 100})
 		}}, 41},

@@ -22,6 +22,7 @@ type Phase string
 
 const (
 	VerifySource Phase = "verify source" // checking the whole artifact before anything is written
+	Verify       Phase = "verify"        // the same, where nothing else is to be done
 	Download     Phase = "download"      // payload bytes to the inactive slot or to a module
 	Sync         Phase = "sync"          // waiting for the medium
 	ReadBack     Phase = "read back"     // reading the slot again and comparing

@@ -6,7 +6,7 @@ import (
 )
 
 // weights say how much of the whole each phase is likely to take, in the order in which they come.
-// Those that are not listed (scripts, boot flags) take a time that nobody can foretell: while they
+// Those that are not listed (scripts, boot flags; Verify comes alone) take a time that nobody can foretell: while they
 // run, the percentage stands still and the clock goes on.
 var weights = [...]struct {
 	phase  Phase
@@ -170,6 +170,10 @@ func (s *stage) rate(now time.Time) float64 {
 func (t *tracker) percent() int {
 	if t.finished {
 		return 100
+	}
+	if s := t.find(Verify); s != nil { // it is all that there is
+		t.best = min(max(t.best, int(s.fraction()*100)), 99)
+		return t.best
 	}
 	var done, all float64
 	known := false
