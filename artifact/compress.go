@@ -69,14 +69,12 @@ func unpack(r io.Reader, limit int64) (io.ReadCloser, error) {
 }
 
 // unpackZstd decodes in the caller's goroutine: to spread it over several would cost a tenth more of
-// processor time, of which the checksum of the payload needs as much. That checksum covers all that
-// the checksum in the frame does.
+// processor time, of which the checksum of the payload needs as much.
 func unpackZstd(r *bufio.Reader) (io.ReadCloser, error) {
 	d, err := zstd.NewReader(&zstdZeros{r: r},
 		zstd.WithDecoderConcurrency(1),
 		zstd.WithDecoderLowmem(false), // buffers are kept, not made anew
-		zstd.WithDecoderMaxWindow(maxZstdWindow),
-		zstd.IgnoreChecksum(true))
+		zstd.WithDecoderMaxWindow(maxZstdWindow))
 	if err != nil {
 		return nil, err
 	}
