@@ -409,7 +409,7 @@ func TestFlipped(t *testing.T) {
 func TestNoAllocationPerBlock(t *testing.T) {
 	hosttest.Tool(t, "zstd", "zstd")
 	hosttest.Tool(t, "gzip", "gzip")
-	content := string(textual(make([]byte, 15<<20)))
+	content := string(textual(15 << 20))
 	for _, command := range []string{"cat", "gzip", "zstd"} {
 		p := newPlan()
 		p.packed = func(s string) string { return pipe(t, s, command) }
