@@ -92,7 +92,8 @@ func (a *xzAhead) start(x *xzReader) bool {
 // plan decides by the first block how many are unpacked at a time.
 func (a *xzAhead) plan(need int64) {
 	a.most = 1
-	if n := min(int64(min(runtime.NumCPU(), runtime.GOMAXPROCS(0))), maxXZAhead/need); n >= 2 && room(minXZRoom) {
+	processors := min(runtime.NumCPU(), runtime.GOMAXPROCS(0)) // which may be more, for other reasons
+	if n := min(int64(processors), maxXZAhead/need); n >= 2 && room(minXZRoom) {
 		a.most = int(n)
 		a.memory = maxXZAhead / a.most
 	}
