@@ -19,28 +19,10 @@ func blockPlan() *plan {
 	return p
 }
 
-// openFile opens the first file of an artifact.
-func openFile(t *testing.T, b []byte) (*artifact.Reader, *artifact.Payload, *artifact.File) {
-	t.Helper()
-	r, err := artifact.NewReader(bytes.NewReader(b), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := r.Next()
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := p.Next()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r, p, f
-}
-
 // TestBlock: whole blocks that a disk can take, given back by others and out of order.
 func TestBlock(t *testing.T) {
 	plan := blockPlan()
-	r, p, f := openFile(t, plan.bytes())
+	r, p, f := openFile(t, bytes.NewReader(plan.bytes()))
 	defer r.Close()
 	var got []byte
 	var held *artifact.Block
@@ -80,7 +62,7 @@ func TestBlock(t *testing.T) {
 // TestBlockAfterRead: what Read has left of a block comes first.
 func TestBlockAfterRead(t *testing.T) {
 	plan := blockPlan()
-	r, _, f := openFile(t, plan.bytes())
+	r, _, f := openFile(t, bytes.NewReader(plan.bytes()))
 	defer r.Close()
 	got := make([]byte, 1000)
 	if _, err := io.ReadFull(f, got); err != nil {
@@ -104,11 +86,8 @@ func TestBlockAfterRead(t *testing.T) {
 // TestBlockWrong: of a file with a wrong checksum all blocks come but the last.
 func TestBlockWrong(t *testing.T) {
 	plan := blockPlan()
-	plan.manifest = func(lines []string) []string {
-		lines[0] = sum("something else") + "  data/0000/one"
-		return lines
-	}
-	r, _, f := openFile(t, plan.bytes())
+	plan.wrongSum()
+	r, _, f := openFile(t, bytes.NewReader(plan.bytes()))
 	defer r.Close()
 	n := 0
 	b, err := f.Block()
@@ -123,7 +102,7 @@ func TestBlockWrong(t *testing.T) {
 
 // TestBlockClosed: a Reader that is closed hands out nothing, and takes back what was lent.
 func TestBlockClosed(t *testing.T) {
-	r, _, f := openFile(t, blockPlan().bytes())
+	r, _, f := openFile(t, bytes.NewReader(blockPlan().bytes()))
 	b, err := f.Block()
 	if err != nil {
 		t.Fatal(err)

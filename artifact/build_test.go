@@ -58,6 +58,14 @@ func newPlan() *plan {
 	}
 }
 
+// wrongSum makes the manifest wrong about the first file.
+func (p *plan) wrongSum() {
+	p.manifest = func(lines []string) []string {
+		lines[0] = sum("something else") + "  data/0000/one"
+		return lines
+	}
+}
+
 func sum(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))) }
 
 func tarred(members []member) string {
@@ -128,6 +136,24 @@ func publicKey(t testing.TB, name string) artifact.PublicKey {
 		t.Fatal(err)
 	}
 	return k
+}
+
+// openFile opens the first file of an artifact.
+func openFile(t *testing.T, src io.Reader) (*artifact.Reader, *artifact.Payload, *artifact.File) {
+	t.Helper()
+	r, err := artifact.NewReader(src, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := r.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := p.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, p, f
 }
 
 // contents is what a Reader hands out: the payload files by name.

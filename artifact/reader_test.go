@@ -135,19 +135,8 @@ func TestReadInPieces(t *testing.T) {
 
 // TestWriteToPieces: large pieces, nothing of the last before the checksum is known.
 func TestWriteToPieces(t *testing.T) {
-	rd, err := artifact.NewReader(bytes.NewReader(testdata(t, "release-2.mender")), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	rd, _, f := openFile(t, bytes.NewReader(testdata(t, "release-2.mender")))
 	defer rd.Close()
-	p, err := rd.Next()
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := p.Next()
-	if err != nil {
-		t.Fatal(err)
-	}
 	if f.Name != "release-2.ext4" || f.Size != 48<<20 {
 		t.Errorf("file %s of %d bytes", f.Name, f.Size)
 	}
@@ -172,16 +161,8 @@ func (p *pieces) Write(b []byte) (int, error) {
 
 // TestWriteToWriterFails: an error of the writer is the writer's, and reading can go on.
 func TestWriteToWriterFails(t *testing.T) {
-	rd, err := artifact.NewReader(bytes.NewReader(newPlan().bytes()), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	rd, _, f := openFile(t, bytes.NewReader(newPlan().bytes()))
 	defer rd.Close()
-	p, _ := rd.Next()
-	f, err := p.Next()
-	if err != nil {
-		t.Fatal(err)
-	}
 	full := errors.New("no space left on device")
 	if n, err := f.WriteTo(failingWriter{3, full}); n != 3 || err != full {
 		t.Errorf("WriteTo = %d, %v", n, err)
@@ -231,20 +212,9 @@ func TestSkip(t *testing.T) {
 func TestNothingAfterAnError(t *testing.T) {
 	p := newPlan()
 	p.files[0].content = strings.Repeat("x", 5<<20)
-	p.manifest = func(lines []string) []string {
-		lines[0] = sum("something else") + "  data/0000/one"
-		return lines
-	}
-	rd, err := artifact.NewReader(bytes.NewReader(p.bytes()), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p.wrongSum()
+	rd, payload, f := openFile(t, bytes.NewReader(p.bytes()))
 	defer rd.Close()
-	payload, _ := rd.Next()
-	f, err := payload.Next()
-	if err != nil {
-		t.Fatal(err)
-	}
 	n, err := io.Copy(io.Discard, f)
 	if n != 4<<20 || !errors.Is(err, artifact.ErrChecksum) {
 		t.Errorf("%d bytes, %v; want all but the last MiB and a wrong checksum", n, err)
