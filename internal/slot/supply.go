@@ -56,14 +56,15 @@ func (s *supply) next(ctx context.Context) (block, error) {
 
 // check makes sure that the image has the size that was announced.
 func (s *supply) check(b *artifact.Block, err error) error {
-	n := int64(0)
-	switch {
-	case err == nil:
-		n = int64(len(b.Data))
-	case err != io.EOF || s.at == s.size: // not what it wraps
+	left := s.size - s.at
+	if err != nil && (err != io.EOF || left == 0) { // not what it wraps
 		return err
 	}
-	switch want := min(blockBytes, s.size-s.at); {
+	n := int64(0)
+	if b != nil {
+		n = int64(len(b.Data))
+	}
+	switch want := min(blockBytes, left); {
 	case n < want:
 		return fmt.Errorf("the image ends after %d of %d bytes: %w", s.at+n, s.size, io.ErrUnexpectedEOF)
 	case n > want:
