@@ -9,14 +9,14 @@ import (
 
 // The variables through which Mender's bootloader integrations choose a partition.
 const (
-	varPart      = "mender_boot_part"
-	varPartHex   = "mender_boot_part_hex" // the same: U-Boot reads partition numbers as hexadecimal
-	varTrial     = "upgrade_available"    // 1: boots are counted, and too many switch the partition
-	varCount     = "bootcount"
-	varLimit     = "bootlimit"  // of U-Boot: how many boots a trial has
-	varFallback  = "altbootcmd" // of U-Boot: what runs beyond the limit
-	varWantProof = "mender_check_saveenv_canary"
-	varProof     = "mender_saveenv_canary" // U-Boot sets and saves it
+	VarPart      = "mender_boot_part"            // partition or UBI volume that boots
+	VarPartHex   = "mender_boot_part_hex"        // the same: U-Boot reads partition numbers as hexadecimal
+	VarTrial     = "upgrade_available"           // 1: boots are counted, and too many switch the partition
+	VarCount     = "bootcount"                   // boots of the trial
+	VarLimit     = "bootlimit"                   // of U-Boot: how many boots a trial has
+	VarFallback  = "altbootcmd"                  // of U-Boot: what runs beyond the limit
+	VarWantProof = "mender_check_saveenv_canary" // of U-Boot: 1 if VarProof has to be 1
+	VarProof     = "mender_saveenv_canary"       // U-Boot sets and saves it
 )
 
 // Selection is what the bootloader will do next.
@@ -28,7 +28,7 @@ type Selection struct {
 // ReadSelection reads it, and checks the saveenv canary: if the environment asks for the check, it
 // must show that U-Boot has saved it, or the error is ErrCanary.
 func ReadSelection(ctx context.Context, env Env) (Selection, error) {
-	vars, err := env.Read(ctx, varPart, varTrial, varWantProof, varProof)
+	vars, err := env.Read(ctx, VarPart, VarTrial, VarWantProof, VarProof)
 	if err != nil {
 		return Selection{}, err
 	}
@@ -39,8 +39,8 @@ func ReadSelection(ctx context.Context, env Env) (Selection, error) {
 }
 
 func checkCanary(vars Vars) error {
-	if vars[varWantProof] == "1" && vars[varProof] != "1" {
-		return fmt.Errorf("%w: %s is not 1; U-Boot sets it when it saves the environment that the configuration describes", ErrCanary, varProof)
+	if vars[VarWantProof] == "1" && vars[VarProof] != "1" {
+		return fmt.Errorf("%w: %s is not 1; U-Boot sets it when it saves the environment that the configuration describes", ErrCanary, VarProof)
 	}
 	return nil
 }
@@ -49,11 +49,11 @@ func parseSelection(vars Vars) (s Selection, err error) {
 	if s.Part, err = parsePart(vars); err != nil {
 		return Selection{}, err
 	}
-	switch trial, defined := vars[varTrial]; {
+	switch trial, defined := vars[VarTrial]; {
 	case !defined:
-		return Selection{}, fmt.Errorf("boot variable %s is not defined", varTrial)
+		return Selection{}, fmt.Errorf("boot variable %s is not defined", VarTrial)
 	case trial != "0" && trial != "1":
-		return Selection{}, fmt.Errorf("boot variable %s is %q; it must be 0 or 1", varTrial, trial)
+		return Selection{}, fmt.Errorf("boot variable %s is %q; it must be 0 or 1", VarTrial, trial)
 	default:
 		s.Trial = trial == "1"
 	}
@@ -61,14 +61,14 @@ func parseSelection(vars Vars) (s Selection, err error) {
 }
 
 func parsePart(vars Vars) (int, error) {
-	part, defined := vars[varPart]
+	part, defined := vars[VarPart]
 	if !defined {
-		return 0, fmt.Errorf("boot variable %s is not defined", varPart)
+		return 0, fmt.Errorf("boot variable %s is not defined", VarPart)
 	}
 	// 31 bits: more than there are partitions. No sign: the bootloader would not take it.
 	n, err := strconv.ParseUint(part, 10, 31)
 	if err != nil {
-		return 0, fmt.Errorf("boot variable %s is %q; it must be the number of a partition", varPart, part)
+		return 0, fmt.Errorf("boot variable %s is %q; it must be the number of a partition", VarPart, part)
 	}
 	return int(n), nil
 }
@@ -105,7 +105,7 @@ func Confirm(ctx context.Context, env Env, part int) error {
 		err = fmt.Errorf("%w, but partition %d", ErrNotSelected, s.Part)
 	}
 	if err == nil {
-		err = env.Write(ctx, Vars{varTrial: "0"})
+		err = env.Write(ctx, Vars{VarTrial: "0"})
 	}
 	if err != nil {
 		return fmt.Errorf("confirming partition %d: %w", part, err)
@@ -116,7 +116,7 @@ func Confirm(ctx context.Context, env Env, part int) error {
 // Revert selects part without a trial, whatever was selected. It can be repeated, before and
 // after the bootloader has fallen back, and repairs a selection that cannot be read.
 func Revert(ctx context.Context, env Env, part int) error {
-	vars, err := env.Read(ctx, varWantProof, varProof)
+	vars, err := env.Read(ctx, VarWantProof, VarProof)
 	if err == nil {
 		err = checkCanary(vars)
 	}
@@ -124,7 +124,7 @@ func Revert(ctx context.Context, env Env, part int) error {
 		err = checkPart(part)
 	}
 	if err == nil {
-		err = env.Write(ctx, choice(part, Vars{varTrial: "0"}))
+		err = env.Write(ctx, choice(part, Vars{VarTrial: "0"}))
 	}
 	if err != nil {
 		return fmt.Errorf("selecting partition %d: %w", part, err)
@@ -140,13 +140,13 @@ func checkPart(part int) error {
 }
 
 // trial is what selects part on trial.
-func trial(part int) Vars { return choice(part, Vars{varTrial: "1", varCount: "0"}) }
+func trial(part int) Vars { return choice(part, Vars{VarTrial: "1", VarCount: "0"}) }
 
 // choice is the choice of a partition together with other changes. GRUB has no use for the
 // hexadecimal number and leaves it behind when it falls back, but Mender writes it there too.
 func choice(part int, changes Vars) Vars {
-	changes[varPart] = strconv.Itoa(part)
-	changes[varPartHex] = strconv.FormatInt(int64(part), 16)
+	changes[VarPart] = strconv.Itoa(part)
+	changes[VarPartHex] = strconv.FormatInt(int64(part), 16)
 	return changes
 }
 
@@ -156,8 +156,8 @@ func checkGrub(vars Vars) error {
 	if _, err := parseSelection(vars); err != nil {
 		return err
 	}
-	if count := vars[varCount]; count != "0" && count != "1" {
-		return errors.New("boot variable " + varCount + " is neither 0 nor 1")
+	if count := vars[VarCount]; count != "0" && count != "1" {
+		return errors.New("boot variable " + VarCount + " is neither 0 nor 1")
 	}
 	return nil
 }
@@ -167,19 +167,19 @@ func ubootDoubts(vars Vars) (list []string) {
 	if err := checkCanary(vars); err != nil {
 		list = append(list, err.Error())
 	}
-	if _, mender := vars[varPart]; !mender {
-		return append(list, "boot variable "+varPart+" is not defined: this is no environment of a U-Boot that Mender is integrated with")
+	if _, mender := vars[VarPart]; !mender {
+		return append(list, "boot variable "+VarPart+" is not defined: this is no environment of a U-Boot that Mender is integrated with")
 	}
 	if _, err := parseSelection(vars); err != nil {
 		list = append(list, err.Error())
 	}
-	limit, err := strconv.Atoi(vars[varLimit])
+	limit, err := strconv.Atoi(vars[VarLimit])
 	switch {
 	case err != nil || limit == 0:
-		list = append(list, "boot variable "+varLimit+" is not set: U-Boot does not fall back from a partition that does not come up")
-	case vars[varFallback] == "":
+		list = append(list, "boot variable "+VarLimit+" is not set: U-Boot does not fall back from a partition that does not come up")
+	case vars[VarFallback] == "":
 		// A U-Boot from 2025.04 on, built with an empty CONFIG_BOOTCOUNT_ALTBOOTCMD, deletes it.
-		list = append(list, "boot variable "+varLimit+" is set and "+varFallback+" is not: instead of falling back, U-Boot stops at its prompt")
+		list = append(list, "boot variable "+VarLimit+" is set and "+VarFallback+" is not: instead of falling back, U-Boot stops at its prompt")
 	}
 	return list
 }

@@ -21,18 +21,8 @@ var ErrPrompt = errors.New("the bootloader stopped at its prompt")
 // without a boot limit would reset for ever, as the real one does.
 const maxResets = 10
 
-// The variables of Mender's boot scripts.
-const (
-	varPart      = "mender_boot_part"
-	varPartHex   = "mender_boot_part_hex"
-	varTrial     = "upgrade_available"
-	varCount     = "bootcount"
-	varLimit     = "bootlimit"
-	varFallback  = "altbootcmd"
-	varWantProof = "mender_check_saveenv_canary"
-	varProof     = "mender_saveenv_canary"
-	varMachine   = "mender_systemd_machine_id"
-)
+// varMachine is a variable of Mender's boot scripts that only they look at.
+const varMachine = "mender_systemd_machine_id"
 
 // attempt is one run of a bootloader's scripts up to the kernel.
 type attempt interface {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"flipside/bootenv"
 	"flipside/bootenv/internal/grubenv"
 	"flipside/internal/disk"
 )
@@ -38,7 +39,7 @@ type grubRun struct {
 }
 
 // saved are the variables that the script loads and saves; the rest of a block stays as it is.
-var saved = [...]string{varCount, varPart, varTrial, varMachine}
+var saved = [...]string{bootenv.VarCount, bootenv.VarPart, bootenv.VarTrial, varMachine}
 
 func (r *grubRun) logf(format string, args ...any) {
 	*r.log = append(*r.log, fmt.Sprintf(format, args...))
@@ -52,23 +53,23 @@ func (r *grubRun) run() (int, error) {
 		return 0, err
 	}
 	if !r.valid() {
-		if r.ram[varPart] != strconv.Itoa(r.PartB) {
-			r.ram[varPart] = strconv.Itoa(r.PartA)
+		if r.ram[bootenv.VarPart] != strconv.Itoa(r.PartB) {
+			r.ram[bootenv.VarPart] = strconv.Itoa(r.PartA)
 		}
-		r.logf("The environment is corrupt. Trying to boot from partition %s", r.ram[varPart])
+		r.logf("The environment is corrupt. Trying to boot from partition %s", r.ram[bootenv.VarPart])
 	}
 	if r.trial() {
 		if err := r.count(); err != nil {
 			return 0, err
 		}
 	}
-	return atoi(r.ram[varPart]), nil
+	return atoi(r.ram[bootenv.VarPart]), nil
 }
 
-func (r *grubRun) trial() bool { return r.ram[varTrial] == "1" }
+func (r *grubRun) trial() bool { return r.ram[bootenv.VarTrial] == "1" }
 
 func (r *grubRun) valid() bool {
-	part, count, trial := r.ram[varPart], r.ram[varCount], r.ram[varTrial]
+	part, count, trial := r.ram[bootenv.VarPart], r.ram[bootenv.VarCount], r.ram[bootenv.VarTrial]
 	return (part == strconv.Itoa(r.PartA) || part == strconv.Itoa(r.PartB)) &&
 		(count == "0" || count == "1") && (trial == "0" || trial == "1")
 }
@@ -99,17 +100,17 @@ func (r *grubRun) checkAndRestore() error {
 
 // count is what happens in a trial: the first boot is counted, the second falls back.
 func (r *grubRun) count() error {
-	if r.ram[varCount] == "0" {
+	if r.ram[bootenv.VarCount] == "0" {
 		r.logf("Booting new update...")
-		r.ram[varCount] = "1"
+		r.ram[bootenv.VarCount] = "1"
 		return r.save()
 	}
 	r.logf("Rolling back...")
 	other := r.PartA
-	if r.ram[varPart] == strconv.Itoa(r.PartA) {
+	if r.ram[bootenv.VarPart] == strconv.Itoa(r.PartA) {
 		other = r.PartB
 	}
-	r.ram[varPart], r.ram[varTrial], r.ram[varCount] = strconv.Itoa(other), "0", "0"
+	r.ram[bootenv.VarPart], r.ram[bootenv.VarTrial], r.ram[bootenv.VarCount] = strconv.Itoa(other), "0", "0"
 	return r.save()
 }
 

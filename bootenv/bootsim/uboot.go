@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"flipside/bootenv"
 	"flipside/bootenv/internal/ubootenv"
 	"flipside/internal/disk"
 )
@@ -30,11 +31,11 @@ func (u UBoot) defaults() map[string]string {
 		return maps.Clone(u.Defaults)
 	}
 	return map[string]string{
-		varPart: strconv.Itoa(u.PartA), varPartHex: strconv.FormatInt(int64(u.PartA), 16),
-		varTrial: "0", varCount: "0", varLimit: "1",
-		varFallback:  "run mender_altbootcmd; run bootcmd",
-		"bootcmd":    "run mender_setup; run mender_boot",
-		varWantProof: "1",
+		bootenv.VarPart: strconv.Itoa(u.PartA), bootenv.VarPartHex: strconv.FormatInt(int64(u.PartA), 16),
+		bootenv.VarTrial: "0", bootenv.VarCount: "0", bootenv.VarLimit: "1",
+		bootenv.VarFallback:  "run mender_altbootcmd; run bootcmd",
+		"bootcmd":            "run mender_setup; run mender_boot",
+		bootenv.VarWantProof: "1",
 	}
 }
 
@@ -125,22 +126,22 @@ func (r *ubootRun) run() (int, error) {
 	if err := r.setup(); err != nil {
 		return 0, err
 	}
-	part := atoi(r.ram[varPart])
-	r.logf("booting partition %d: %s=%s %s=%s", part, varCount, r.ram[varCount], varTrial, r.ram[varTrial])
+	part := atoi(r.ram[bootenv.VarPart])
+	r.logf("booting partition %d: %s=%s %s=%s", part, bootenv.VarCount, r.ram[bootenv.VarCount], bootenv.VarTrial, r.ram[bootenv.VarTrial])
 	return part, nil
 }
 
-func (r *ubootRun) trial() bool { return r.ram[varTrial] == "1" }
+func (r *ubootRun) trial() bool { return r.ram[bootenv.VarTrial] == "1" }
 
-func (r *ubootRun) counting() bool { return atoi(r.ram[varTrial]) != 0 }
+func (r *ubootRun) counting() bool { return atoi(r.ram[bootenv.VarTrial]) != 0 }
 
 // countBoot is U-Boot's CONFIG_BOOTCOUNT_ENV: the count is stored during a trial only.
 func (r *ubootRun) countBoot() error {
 	count := 1
 	if r.counting() {
-		count += atoi(r.ram[varCount])
+		count += atoi(r.ram[bootenv.VarCount])
 	}
-	r.ram[varCount] = strconv.Itoa(count)
+	r.ram[bootenv.VarCount] = strconv.Itoa(count)
 	if !r.counting() {
 		return nil
 	}
@@ -149,30 +150,30 @@ func (r *ubootRun) countBoot() error {
 
 // checkLimit runs altbootcmd, which is mender_altbootcmd, when a trial has had its boots.
 func (r *ubootRun) checkLimit() error {
-	limit := atoi(r.ram[varLimit])
-	if limit == 0 || !r.counting() || atoi(r.ram[varCount]) <= limit {
+	limit := atoi(r.ram[bootenv.VarLimit])
+	if limit == 0 || !r.counting() || atoi(r.ram[bootenv.VarCount]) <= limit {
 		return nil
 	}
 	r.logf("Warning: Bootlimit (%d) exceeded. Using altbootcmd.", limit)
-	if r.ram[varFallback] == "" {
-		return fmt.Errorf("%w: %s is not defined", ErrPrompt, varFallback)
+	if r.ram[bootenv.VarFallback] == "" {
+		return fmt.Errorf("%w: %s is not defined", ErrPrompt, bootenv.VarFallback)
 	}
 	other := r.PartA
-	if r.ram[varPart] == strconv.Itoa(r.PartA) {
+	if r.ram[bootenv.VarPart] == strconv.Itoa(r.PartA) {
 		other = r.PartB
 	}
-	r.ram[varPart] = strconv.Itoa(other)
-	r.ram[varPartHex] = strconv.FormatInt(int64(other), 16)
-	r.ram[varTrial] = "0"
+	r.ram[bootenv.VarPart] = strconv.Itoa(other)
+	r.ram[bootenv.VarPartHex] = strconv.FormatInt(int64(other), 16)
+	r.ram[bootenv.VarTrial] = "0"
 	return r.save()
 }
 
 // setup is mender_setup, as far as it is about the environment: it proves that U-Boot can save.
 func (r *ubootRun) setup() error {
-	if r.ram[varProof] == "1" {
+	if r.ram[bootenv.VarProof] == "1" {
 		return nil
 	}
-	r.ram[varProof] = "1"
+	r.ram[bootenv.VarProof] = "1"
 	return r.save()
 }
 

@@ -14,18 +14,6 @@ import (
 	"flipside/bootenv"
 )
 
-// The variables that this package looks at beyond what bootenv.Selection says of them.
-const (
-	varPart      = "mender_boot_part"
-	varPartHex   = "mender_boot_part_hex"
-	varTrial     = "upgrade_available"
-	varCount     = "bootcount"
-	varLimit     = "bootlimit"
-	varFallback  = "altbootcmd"
-	varWantProof = "mender_check_saveenv_canary"
-	varProof     = "mender_saveenv_canary"
-)
-
 // environment: the bootloader's variables, and where they are stored.
 func (e *examination) environment(ctx context.Context) {
 	if e.Options.FileSlots && !e.namesEnvironment() {
@@ -180,44 +168,44 @@ func readWord(path string) string {
 
 // canary: U-Boot with Mender's scripts proves that it saves to the place that is read here.
 func (e *examination) canary() {
-	switch want, has := e.vars[varWantProof], e.vars[varProof]; {
+	switch want, has := e.vars[bootenv.VarWantProof], e.vars[bootenv.VarProof]; {
 	case want == "1" && has == "1":
 		e.ok(Canary, "U-Boot has saved this environment")
 	case want == "1":
 		e.problem(Canary, "fw_env.config and U-Boot (CONFIG_ENV_OFFSET, CONFIG_ENV_SIZE, the device) must agree on the place; correct it, then reboot once",
-			"%s is not 1: U-Boot never saved this environment, so what is written here would not count", varProof)
+			"%s is not 1: U-Boot never saved this environment, so what is written here would not count", bootenv.VarProof)
 	case e.uboot:
-		e.warn(Canary, "build U-Boot with Mender's environment, which sets "+varWantProof+"=1; or make sure yourself, with printenv at U-Boot's prompt after the write test or an fw_setenv",
-			"%s is not set: nothing proves that U-Boot uses this environment", varWantProof)
+		e.warn(Canary, "build U-Boot with Mender's environment, which sets "+bootenv.VarWantProof+"=1; or make sure yourself, with printenv at U-Boot's prompt after the write test or an fw_setenv",
+			"%s is not set: nothing proves that U-Boot uses this environment", bootenv.VarWantProof)
 	}
 }
 
 // fallback: without it, a system that does not come up stays selected.
 func (e *examination) fallback() {
-	switch count := e.vars[varCount]; {
+	switch count := e.vars[bootenv.VarCount]; {
 	case e.uboot:
 		e.ubootFallback()
 	case e.grub && count != "0" && count != "1":
 		e.problem(Fallback, "set it to 0 with grub-mender-grubenv-set or grub-editenv",
-			"boot variable %s is %q, and neither 0 nor 1: GRUB takes the environment for damaged, and starts the first system whatever is selected", varCount, count)
+			"boot variable %s is %q, and neither 0 nor 1: GRUB takes the environment for damaged, and starts the first system whatever is selected", bootenv.VarCount, count)
 	case e.grub:
 		e.ok(Fallback, "GRUB falls back when a trial has had 1 boot")
 	}
 }
 
 func (e *examination) ubootFallback() {
-	limit, err := strconv.Atoi(e.vars[varLimit])
-	count := e.vars[varCount]
+	limit, err := strconv.Atoi(e.vars[bootenv.VarLimit])
+	count := e.vars[bootenv.VarCount]
 	switch _, countErr := strconv.Atoi(count); {
 	case err != nil || limit <= 0:
-		e.problem(Fallback, fmt.Sprintf("set it, in U-Boot's default environment and here: fw_setenv %s 1", varLimit),
-			"boot variable %s is %q: U-Boot does not fall back from a system that does not come up", varLimit, e.vars[varLimit])
-	case e.vars[varFallback] == "":
+		e.problem(Fallback, fmt.Sprintf("set it, in U-Boot's default environment and here: fw_setenv %s 1", bootenv.VarLimit),
+			"boot variable %s is %q: U-Boot does not fall back from a system that does not come up", bootenv.VarLimit, e.vars[bootenv.VarLimit])
+	case e.vars[bootenv.VarFallback] == "":
 		e.problem(Fallback, "set it as Mender does: fw_setenv altbootcmd 'run mender_altbootcmd; run bootcmd'; U-Boot from 2025.04 on needs CONFIG_BOOTCOUNT_ALTBOOTCMD",
-			"boot variable %s is set and %s is not: instead of falling back, U-Boot stops at its prompt", varLimit, varFallback)
+			"boot variable %s is set and %s is not: instead of falling back, U-Boot stops at its prompt", bootenv.VarLimit, bootenv.VarFallback)
 	case count != "" && countErr != nil:
-		e.warn(Fallback, "fw_setenv bootcount 0", "boot variable %s is %q, which is no number", varCount, count)
+		e.warn(Fallback, "fw_setenv bootcount 0", "boot variable %s is %q, which is no number", bootenv.VarCount, count)
 	default:
-		e.ok(Fallback, "U-Boot falls back when a trial has had %s (%s is %q)", counted(limit, "boot"), varFallback, e.vars[varFallback])
+		e.ok(Fallback, "U-Boot falls back when a trial has had %s (%s is %q)", counted(limit, "boot"), bootenv.VarFallback, e.vars[bootenv.VarFallback])
 	}
 }

@@ -32,13 +32,13 @@ func (stored) Inspect(context.Context) (bootenv.Report, error) {
 func (e *examination) selection(ctx context.Context) {
 	vars := stored{}
 	for name, value := range e.vars {
-		if name != varWantProof { // it has a check of its own
+		if name != bootenv.VarWantProof { // it has a check of its own
 			vars[name] = value
 		}
 	}
 	sel, err := bootenv.ReadSelection(ctx, vars)
 	if err != nil {
-		e.problem(Selection, "set the variables of Mender's boot scripts: "+varPart+" to the number of the partition that runs, "+varTrial+" to 0; and see to it that the bootloader's default environment has them",
+		e.problem(Selection, "set the variables of Mender's boot scripts: "+bootenv.VarPart+" to the number of the partition that runs, "+bootenv.VarTrial+" to 0; and see to it that the bootloader's default environment has them",
 			"%v", err)
 		return
 	}
@@ -51,13 +51,13 @@ func (e *examination) selection(ctx context.Context) {
 	active := e.pair.Active()
 	switch {
 	case !known:
-		e.problem(Selection, "RootfsPartA and RootfsPartB must end in the numbers that the bootloader uses; or correct "+varPart,
+		e.problem(Selection, "RootfsPartA and RootfsPartB must end in the numbers that the bootloader uses; or correct "+bootenv.VarPart,
 			"the bootloader starts partition %d next, which is neither %s nor %s", sel.Part, e.pair.A, e.pair.B)
 	case sel.Trial && e.record == nil:
-		e.problem(Selection, "commit it or roll it back with the tool that installed it; if there is none, set "+varTrial+" to 0 and "+varPart+" to "+strconv.Itoa(active.Part),
+		e.problem(Selection, "commit it or roll it back with the tool that installed it; if there is none, set "+bootenv.VarTrial+" to 0 and "+bootenv.VarPart+" to "+strconv.Itoa(active.Part),
 			"%s is on trial, and flipside did not install it: installing is refused", next)
 	case next.Name != active.Name && e.record == nil:
-		e.warn(Selection, "reboot; or, if it is not to run, set "+varPart+" to "+strconv.Itoa(active.Part),
+		e.warn(Selection, "reboot; or, if it is not to run, set "+bootenv.VarPart+" to "+strconv.Itoa(active.Part),
 			"%s runs, but the bootloader starts %s next: installing is refused until then", active, next)
 	default:
 		e.ok(Selection, "the bootloader starts %s next%s", next, onTrial(sel))
@@ -74,11 +74,11 @@ func onTrial(s bootenv.Selection) string {
 // hexadecimal: U-Boot takes the kernel from the one number, and hands the other one to the kernel.
 // GRUB does not use it, and leaves it behind.
 func (e *examination) hexadecimal(part int) {
-	hex, defined := e.vars[varPartHex]
+	hex, defined := e.vars[bootenv.VarPartHex]
 	want := strconv.FormatInt(int64(part), 16)
 	if e.uboot && defined && !strings.EqualFold(hex, want) {
-		e.problem(Selection, "fw_setenv "+varPartHex+" "+want,
+		e.problem(Selection, "fw_setenv "+bootenv.VarPartHex+" "+want,
 			"%s is %d and %s is %q, which should be %q: U-Boot would start the kernel of one system with the files of the other",
-			varPart, part, varPartHex, hex, want)
+			bootenv.VarPart, part, bootenv.VarPartHex, hex, want)
 	}
 }

@@ -60,12 +60,12 @@ func (e *examination) mustNotWrite(ctx context.Context) string {
 	if record, err := store.Record(); err == nil {
 		return fmt.Sprintf("the update to %s is in progress (%s)", record.Artifact.Name, record.State)
 	}
-	vars, err := e.env.Read(ctx, varTrial)
+	vars, err := e.env.Read(ctx, bootenv.VarTrial)
 	if err != nil {
 		return err.Error()
 	}
-	if trial := vars[varTrial]; trial != "0" && trial != "" {
-		return fmt.Sprintf("the bootloader has an update on trial (%s is %s)", varTrial, trial)
+	if trial := vars[bootenv.VarTrial]; trial != "0" && trial != "" {
+		return fmt.Sprintf("the bootloader has an update on trial (%s is %s)", bootenv.VarTrial, trial)
 	}
 	return ""
 }
