@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -53,7 +52,7 @@ func Dissect(o Options) Anatomy {
 	}}
 	for i := range a.Sources {
 		s := &a.Sources[i]
-		if s.Data, s.Err = readRegular(s.Path); s.Err == nil {
+		if s.Data, s.Err = disk.ReadRegular(s.Path); s.Err == nil {
 			s.Err = d.Config.merge(s.Data)
 		}
 		if s.Err != nil {
@@ -95,21 +94,9 @@ func (a Anatomy) Type() (string, error) { return readDeviceType(a.TypeFile) }
 
 // Key reads one of KeyFiles.
 func (a Anatomy) Key(file string) (artifact.PublicKey, error) {
-	pem, err := readRegular(file)
+	pem, err := disk.ReadRegular(file)
 	if err != nil {
 		return artifact.PublicKey{}, disk.Cause(err)
 	}
 	return artifact.ParsePublicKey(pem)
-}
-
-// readRegular does not wait for the other end of a pipe.
-func readRegular(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	return os.ReadFile(path)
 }

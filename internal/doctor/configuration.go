@@ -87,7 +87,7 @@ func (e *examination) keys(context.Context) {
 // https: the files for connections to servers.
 func (e *examination) https(context.Context) {
 	if file := e.Config.ServerCertificate; file != "" {
-		pem, err := readRegular(file)
+		pem, err := disk.ReadRegular(file)
 		if err == nil && !x509.NewCertPool().AppendCertsFromPEM(pem) {
 			err = errors.New("there is no certificate in PEM format in it")
 		}
@@ -125,26 +125,14 @@ func (e *examination) clientCertificate() {
 }
 
 func checkPair(certificate, key string) error {
-	cert, err := readRegular(certificate)
+	cert, err := disk.ReadRegular(certificate)
 	if err != nil {
 		return err
 	}
-	pem, err := readRegular(key)
+	pem, err := disk.ReadRegular(key)
 	if err != nil {
 		return err
 	}
 	_, err = tls.X509KeyPair(cert, pem)
 	return err
-}
-
-// readRegular reads a file that somebody configured. It does not wait for the other end of a pipe.
-func readRegular(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	return os.ReadFile(path)
 }
