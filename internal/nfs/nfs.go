@@ -33,15 +33,13 @@ type Options struct {
 }
 
 const (
-	nfsPort    = 2049
-	maxHandle  = 128     // of version 4; those of version 3 have 64
-	maxRead    = 1 << 20 // what one call may ask for
-	maxName    = 255     //
-	maxTarget  = 4096    // of a symbolic link
-	maxLinks   = 16      // symbolic links on the way to a file
-	maxParts   = 128     // of a path
-	maxListing = 10000   // names in a directory
-	maxCalls   = 10000   // to list it
+	nfsPort   = 2049
+	maxHandle = 128     // of version 4; those of version 3 have 64
+	maxRead   = 1 << 20 // what one call may ask for
+	maxName   = 255     //
+	maxTarget = 4096    // of a symbolic link
+	maxLinks  = 16      // symbolic links on the way to a file
+	maxParts  = 128     // of a path
 )
 
 // MaxRead is the most that Read returns at once.
@@ -74,7 +72,8 @@ type protocol interface {
 	root(ctx context.Context, path []string) (File, []string, error)
 	lookup(ctx context.Context, dir File, name string) (File, error)
 	readlink(ctx context.Context, f File) (string, error)
-	list(ctx context.Context, dir File) ([]string, error)
+	// names returns those in dir from a place on, as many as one call gives.
+	names(ctx context.Context, dir File, from place) (page, error)
 	read(ctx context.Context, f File, offset int64, count int) ([]byte, bool, *Attr, error)
 	close() error
 }
@@ -158,9 +157,6 @@ func (fs *FS) Find(ctx context.Context) (File, error) { return fs.walk(ctx, fs.r
 func (fs *FS) In(ctx context.Context, name string) (File, error) {
 	return fs.walk(ctx, append(slices.Clone(fs.rest), name))
 }
-
-// List returns the names in the directory that Find found, without "." and "..".
-func (fs *FS) List(ctx context.Context, dir File) ([]string, error) { return fs.p.list(ctx, dir) }
 
 // Read returns at most count bytes from offset on, and whether they are the last ones. It returns
 // ErrChanged if the file is not as f says any more.

@@ -225,50 +225,24 @@ func (v *version3) read(ctx context.Context, f File, offset int64, count int) ([
 	return data, eof, a, d.err()
 }
 
-// list is READDIR, which every server has.
-func (v *version3) list(ctx context.Context, dir File) ([]string, error) {
-	var names []string
-	cookie, verifier := uint64(0), make([]byte, 8)
-	for range maxCalls {
-		var args encoder
-		args.uint64(cookie)
-		args.fixed(verifier)
-		args.uint32(32 << 10)
-		d, err := v.do(ctx, 16, dir, args)
-		if err != nil {
-			return nil, err
-		}
-		maybeAttr3(d)
-		verifier = slices.Clone(d.take(8))
-		more := false
-		for d.bool() {
-			d.uint64() // file id
-			name := d.text(maxName)
-			cookie, more = d.uint64(), true
-			if names = appendName(names, name); len(names) > maxListing {
-				return nil, errTooMany
-			}
-		}
-		eof := d.bool()
-		if err := d.err(); err != nil {
-			return nil, err
-		}
-		if eof {
-			return names, nil
-		}
-		if !more {
-			return nil, ErrGarbage
-		}
+// names is READDIR, which every server has.
+func (v *version3) names(ctx context.Context, dir File, from place) (page, error) {
+	var args encoder
+	args.uint64(from.cookie)
+	args.fixed(from.verifier[:])
+	args.uint32(pageSize)
+	d, err := v.do(ctx, 16, dir, args)
+	if err != nil {
+		return page{}, err
 	}
-	return nil, errTooMany
-}
-
-var errTooMany = fmt.Errorf("there are more than %d files in the directory", maxListing)
-
-// appendName leaves out what names no file in the directory.
-func appendName(names []string, name string) []string {
-	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
-		return names
+	maybeAttr3(d)
+	p := page{next: from}
+	copy(p.next.verifier[:], d.take(verifierSize))
+	for d.bool() {
+		d.uint64() // file id
+		p.names = append(p.names, d.text(maxName))
+		p.next.cookie = d.uint64()
 	}
-	return append(names, name)
+	p.last = d.bool()
+	return p, d.err()
 }

@@ -194,43 +194,27 @@ func (v *version4) read(ctx context.Context, f File, offset int64, count int) ([
 	return data, eof, &now, a.err()
 }
 
-func (v *version4) list(ctx context.Context, dir File) ([]string, error) {
-	var names []string
-	cookie, verifier := uint64(0), make([]byte, 8)
-	for range maxCalls {
-		c := on(dir)
-		e := c.op(opReadDir)
-		e.uint64(cookie)
-		e.fixed(verifier)
-		e.uint32(32<<10, 32<<10, 0) // no attributes
-		a, err := v.do(ctx, c)
-		if err != nil {
-			return nil, err
-		}
-		a.next(opReadDir)
-		verifier = slices.Clone(a.take(8))
-		more := false
-		for a.bool() {
-			cookie, more = a.uint64(), true
-			names = appendName(names, a.text(maxName))
-			for words := a.uint32(); words > 0 && !a.bad; words-- {
-				a.uint32() // which attributes come: none
-			}
-			a.opaque(maxTarget) // their values
-			if len(names) > maxListing {
-				return nil, errTooMany
-			}
-		}
-		eof := a.bool()
-		if err := a.err(); err != nil {
-			return nil, err
-		}
-		if eof {
-			return names, nil
-		}
-		if !more {
-			return nil, ErrGarbage
-		}
+func (v *version4) names(ctx context.Context, dir File, from place) (page, error) {
+	c := on(dir)
+	e := c.op(opReadDir)
+	e.uint64(from.cookie)
+	e.fixed(from.verifier[:])
+	e.uint32(pageSize, pageSize, 0) // no attributes
+	a, err := v.do(ctx, c)
+	if err != nil {
+		return page{}, err
 	}
-	return nil, errTooMany
+	a.next(opReadDir)
+	p := page{next: from}
+	copy(p.next.verifier[:], a.take(verifierSize))
+	for a.bool() {
+		p.next.cookie = a.uint64()
+		p.names = append(p.names, a.text(maxName))
+		for words := a.uint32(); words > 0 && !a.bad; words-- {
+			a.uint32() // which attributes come: none
+		}
+		a.opaque(maxTarget) // their values
+	}
+	p.last = a.bool()
+	return p, a.err()
 }
