@@ -28,7 +28,7 @@ func TestBlockDevice(t *testing.T) {
 	if r := inspect(t, env); len(r.Copies) != 2 || !r.Copies[1].Current || len(before) == 0 {
 		t.Errorf("copies %+v; want the second to be current", r.Copies)
 	}
-	rest := readFile(t, dir+"/disk.img")[:0xC000]
+	rest := hosttest.Read(t, dir+"/disk.img")[:0xC000]
 	for i := range 4 {
 		before["n"] = fmt.Sprint(i)
 		if i%2 == 0 {
@@ -39,7 +39,7 @@ func TestBlockDevice(t *testing.T) {
 		wantVars(t, read(t, env), before)
 		wantVars(t, printed(run(t, "", printenv, "-c", config)), before)
 	}
-	if !bytes.Equal(readFile(t, dir+"/disk.img")[:0xC000], rest) {
+	if !bytes.Equal(hosttest.Read(t, dir+"/disk.img")[:0xC000], rest) {
 		t.Error("bytes before the environment have changed")
 	}
 
@@ -135,7 +135,7 @@ func TestEMMCBootPartition(t *testing.T) {
 	for i := range 2 {
 		write(t, env, bootenv.Vars{"a": fmt.Sprint(2 + i)})
 		for _, n := range m.nodes {
-			if ro := readFile(t, n.(*blockDev).forceRO); string(ro) != "1" {
+			if ro := hosttest.Read(t, n.(*blockDev).forceRO); string(ro) != "1" {
 				t.Errorf("force_ro is %s after a write", ro)
 			}
 		}

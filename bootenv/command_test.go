@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"flipside/bootenv"
+	"flipside/internal/hosttest"
 	"flipside/internal/proc"
 )
 
@@ -116,7 +117,7 @@ func TestProgramsAreStopped(t *testing.T) {
 		_, err := env.Read(ctx)
 		result <- err
 	}()
-	readFile(t, started) // waits for the program
+	hosttest.Read(t, started) // waits for the program
 	cancel()
 	if err := <-result; !errors.Is(err, context.Canceled) {
 		t.Errorf("Read = %v; want context.Canceled", err)

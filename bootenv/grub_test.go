@@ -104,13 +104,13 @@ func TestGrubFileRefuses(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			before := readFile(t, dir+"/grubenv")
+			before := hosttest.Read(t, dir+"/grubenv")
 			env := openGrub(t, dir, disk.OS{})
 			err := env.Write(t.Context(), tt.changes)
 			if err == nil || tt.want != nil && !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) {
 				t.Errorf("Write = %v; want an error, %v, %q", err, tt.want, tt.text)
 			}
-			if !bytes.Equal(readFile(t, dir+"/grubenv"), before) {
+			if !bytes.Equal(hosttest.Read(t, dir+"/grubenv"), before) {
 				t.Error("the refused write has changed something")
 			}
 			if r := inspect(t, env); len(r.Warnings) == 0 {
@@ -190,15 +190,15 @@ func checkRepaired(t *testing.T, dir string, vars bootenv.Vars) {
 	lock := grubBlock("editing=0\n")
 	for _, n := range []string{"1", "2"} {
 		sub := filepath.Join(dir, "mender_grubenv"+n)
-		block := readFile(t, sub+"/env")
-		if len(block) != 1024 || !bytes.Equal(block, readFile(t, dir+"/mender_grubenv1/env")) {
+		block := hosttest.Read(t, sub+"/env")
+		if len(block) != 1024 || !bytes.Equal(block, hosttest.Read(t, dir+"/mender_grubenv1/env")) {
 			t.Errorf("copy %s has %d bytes or other ones than copy 1", n, len(block))
 		}
-		if got := readFile(t, sub+"/lock"); !bytes.Equal(got, lock) {
+		if got := hosttest.Read(t, sub+"/lock"); !bytes.Equal(got, lock) {
 			t.Errorf("lock %s is %.60q", n, got)
 		}
 		// The checksum of that lock as Mender's images have it.
-		if got := readFile(t, sub+"/lock.sha256sum"); string(got) != "eba0a3647c8f60f467b15873c9cc87dbac22f928e6e4264f23f1020163498c6e  lock\n" {
+		if got := hosttest.Read(t, sub+"/lock.sha256sum"); string(got) != "eba0a3647c8f60f467b15873c9cc87dbac22f928e6e4264f23f1020163498c6e  lock\n" {
 			t.Errorf("checksum %s is %q", n, got)
 		}
 	}
@@ -318,16 +318,16 @@ func TestMenderGrubSizes(t *testing.T) {
 	writeFile(t, dir+"/mender_grubenv2/lock.sha256sum", []byte(strings.Repeat("0", 64)+"  /some/where/else/lock\n"))
 	env := openGrub(t, dir, disk.OS{})
 	write(t, env, bootenv.Vars{"a": "1"})
-	if got := readFile(t, dir+"/mender_grubenv2/env"); !bytes.Equal(got, readFile(t, dir+"/mender_grubenv1/env")) {
+	if got := hosttest.Read(t, dir+"/mender_grubenv2/env"); !bytes.Equal(got, hosttest.Read(t, dir+"/mender_grubenv1/env")) {
 		t.Errorf("copy 2: %d bytes", len(got))
 	}
-	if got := readFile(t, dir+"/mender_grubenv2/lock"); !bytes.Equal(got, lock) {
+	if got := hosttest.Read(t, dir+"/mender_grubenv2/lock"); !bytes.Equal(got, lock) {
 		t.Errorf("lock 2: %.100q", got)
 	}
 	if r := inspect(t, env); len(r.Warnings) > 0 {
 		t.Errorf("warnings %q", r.Warnings)
 	}
-	if got := readFile(t, dir+"/mender_grubenv2/lock.sha256sum"); !strings.HasSuffix(string(got), "  lock\n") || len(got) != 71 {
+	if got := hosttest.Read(t, dir+"/mender_grubenv2/lock.sha256sum"); !strings.HasSuffix(string(got), "  lock\n") || len(got) != 71 {
 		t.Errorf("checksum %q", got)
 	}
 	if err := env.Write(t.Context(), bootenv.Vars{"a": strings.Repeat("x", 1000)}); !errors.Is(err, bootenv.ErrTooLarge) {

@@ -11,6 +11,7 @@ import (
 	"flipside/bootenv"
 	"flipside/bootenv/internal/boottest"
 	"flipside/bootenv/internal/ubootenv"
+	"flipside/internal/hosttest"
 )
 
 // TestOpen: what is found on a device, and in which order.
@@ -23,7 +24,7 @@ func TestOpen(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	fwEnv := func(root string) { writeFile(t, root+"/etc/fw_env.config", readFile(t, uboot)) }
+	fwEnv := func(root string) { writeFile(t, root+"/etc/fw_env.config", hosttest.Read(t, uboot)) }
 	for _, tt := range []struct {
 		name    string
 		prepare func(root string)
@@ -88,7 +89,7 @@ func TestOpen(t *testing.T) {
 func TestOpenDefaultLocks(t *testing.T) {
 	root := t.TempDir()
 	uboot := files(t, image(t, 1024, true, 1, "a=1"), image(t, 1024, true, 0))
-	writeFile(t, root+"/etc/fw_env.config", readFile(t, uboot))
+	writeFile(t, root+"/etc/fw_env.config", hosttest.Read(t, uboot))
 	for _, dir := range []string{"/run", "/var/lock"} {
 		if err := os.MkdirAll(root+dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -104,7 +105,7 @@ func TestOpenDefaultLocks(t *testing.T) {
 	}
 	write(t, env, bootenv.Vars{"a": "2"})
 	for _, name := range []string{"/run/fw_printenv.lock", "/var/lock/fw_printenv.lock", "/var/lock/grub-mender-grubenv-set.lock"} {
-		if got := readFile(t, root+name); !bytes.Equal(got, nil) {
+		if got := hosttest.Read(t, root+name); !bytes.Equal(got, nil) {
 			t.Errorf("%s has %q", name, got)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"flipside/bootenv/internal/boottest"
 	"flipside/bootenv/internal/ubootenv"
 	"flipside/internal/disk"
+	"flipside/internal/hosttest"
 )
 
 // everyPowerCut does something to a copy of a disk again and again, with the power cut at the
@@ -340,12 +341,12 @@ func TestBrokenMedia(t *testing.T) {
 			tt.fs.FS = disk.OS{}
 			grubDir := v.Extract(t, "mender-grubenv/00-initial")
 			config := files(t, image(t, 1024, true, 7, "upgrade_available=0"), image(t, 1024, true, 6))
-			old := readFile(t, filepath.Dir(config)+"/env0")
+			old := hosttest.Read(t, filepath.Dir(config)+"/env0")
 			changes := bootenv.Vars{"upgrade_available": "1"}
 			if err := openFS(t, config, tt.fs).Write(t.Context(), changes); !errors.Is(err, tt.want) {
 				t.Errorf("U-Boot: Write = %v; want %v", err, tt.want)
 			}
-			if got := readFile(t, filepath.Dir(config)+"/env0"); string(got) != string(old) {
+			if got := hosttest.Read(t, filepath.Dir(config)+"/env0"); string(got) != string(old) {
 				t.Error("U-Boot: the current copy has changed")
 			}
 			if err := openGrub(t, grubDir, tt.fs).Write(t.Context(), changes); !errors.Is(err, tt.want) {
@@ -376,7 +377,7 @@ func TestUnreadableCopy(t *testing.T) {
 			if err := env.Write(t.Context(), bootenv.Vars{"a": "2"}); !errors.Is(err, bootenv.ErrReadBack) {
 				t.Errorf("Write = %v; want ErrReadBack", err)
 			}
-			other := readFile(t, fmt.Sprintf("%s/env%d", filepath.Dir(config), 1-bad))
+			other := hosttest.Read(t, fmt.Sprintf("%s/env%d", filepath.Dir(config), 1-bad))
 			if im, err := ubootenv.Decode(other, true); err != nil || im.Flags != 7 {
 				t.Errorf("the good copy has flags %d, %v; want it untouched", im.Flags, err)
 			}

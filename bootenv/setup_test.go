@@ -125,15 +125,6 @@ func writeFile(t *testing.T, path string, data []byte) {
 	}
 }
 
-func readFile(t *testing.T, path string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
 func image(t *testing.T, size int, redundant bool, flags byte, entries ...string) []byte {
 	t.Helper()
 	data, err := ubootenv.Image{Flags: flags, Entries: entries}.Encode(size, redundant)

@@ -15,6 +15,7 @@ import (
 	"flipside/bootenv"
 	"flipside/bootenv/internal/boottest"
 	"flipside/bootenv/internal/ubootenv"
+	"flipside/internal/hosttest"
 )
 
 // TestUBootRecorded reads what the real tools have read, and writes where they have written.
@@ -47,7 +48,7 @@ func TestUBootRecorded(t *testing.T) {
 				vars["new"] = "1"
 				wantVars(t, read(t, env), vars)
 				for i, flags := range vector.AfterSetNew.Flags {
-					image, err := ubootenv.Decode(readFile(t, fmt.Sprintf("%s/env%d.bin", dir, i)), true)
+					image, err := ubootenv.Decode(hosttest.Read(t, fmt.Sprintf("%s/env%d.bin", dir, i)), true)
 					if written := slices.Contains(vector.AfterSetNew.Written, i); err != nil && written || image.Flags != flags && err == nil {
 						t.Errorf("copy %d has flags %d, %v; fw_setenv left %d", i, image.Flags, err, flags)
 					}
@@ -116,7 +117,7 @@ func TestUBootOperations(t *testing.T) {
 			for i := range 2 {
 				if data, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf(before, i))); err == nil {
 					ours = append(ours, data)
-					theirs = append(theirs, readFile(t, filepath.Join(dir, fmt.Sprintf(after, i))))
+					theirs = append(theirs, hosttest.Read(t, filepath.Join(dir, fmt.Sprintf(after, i))))
 				}
 			}
 			config := files(t, ours...)
@@ -130,7 +131,7 @@ func TestUBootOperations(t *testing.T) {
 				}
 			}
 			for i := range ours {
-				got := readFile(t, filepath.Join(filepath.Dir(config), fmt.Sprintf("env%d", i)))
+				got := hosttest.Read(t, filepath.Join(filepath.Dir(config), fmt.Sprintf("env%d", i)))
 				g, gotErr := ubootenv.Decode(got, len(ours) == 2)
 				w, wantErr := ubootenv.Decode(theirs[i], len(ours) == 2)
 				if gotErr != nil || wantErr != nil || g.Flags != w.Flags || !maps.Equal(g.Vars(), w.Vars()) {
@@ -182,9 +183,9 @@ func TestUBootKeepsTheRest(t *testing.T) {
 	v := boottest.Open(t, vectors)
 	dir := v.Extract(t, "uboot/embedded-redund")
 	env := open(t, inDir(t, dir))
-	before := readFile(t, dir+"/disk.img")
+	before := hosttest.Read(t, dir+"/disk.img")
 	write(t, env, bootenv.Vars{"new": "1"})
-	after := readFile(t, dir+"/disk.img")
+	after := hosttest.Read(t, dir+"/disk.img")
 	if !bytes.Equal(before[:0x4000], after[:0x4000]) || !bytes.Equal(before[0x6000:], after[0x6000:]) {
 		t.Error("bytes outside of copy 1 have changed")
 	}
@@ -193,7 +194,7 @@ func TestUBootKeepsTheRest(t *testing.T) {
 	odd := []string{"#c=3", " lead=2", "noval", "empty=", `bs=a\b`, "dup=1", "dup=2", "bin=\xff\x01"}
 	config := files(t, image(t, 256, true, 1, odd...), image(t, 256, true, 0))
 	write(t, open(t, config), bootenv.Vars{"new": "1"})
-	second, err := ubootenv.Decode(readFile(t, filepath.Dir(config)+"/env1"), true)
+	second, err := ubootenv.Decode(hosttest.Read(t, filepath.Dir(config)+"/env1"), true)
 	if want := append(odd, "new=1"); err != nil || !slices.Equal(second.Entries, want) {
 		t.Errorf("entries %q, %v; want %q", second.Entries, err, want)
 	}
@@ -220,9 +221,9 @@ func TestUBootRepairsTheOtherCopy(t *testing.T) {
 				if r.Copies[bad].Valid || !r.Copies[1-bad].Valid || !r.Copies[1-bad].Current || r.Copies[bad].Current {
 					t.Errorf("Inspect: %+v", r.Copies)
 				}
-				damaged := readFile(t, path)
+				damaged := hosttest.Read(t, path)
 				write(t, env, bootenv.Vars{"a": "1"})
-				if !bytes.Equal(readFile(t, path), damaged) {
+				if !bytes.Equal(hosttest.Read(t, path), damaged) {
 					t.Error("a write without changes has written")
 				}
 				write(t, env, bootenv.Vars{"a": "2"})
@@ -246,7 +247,7 @@ func TestUBootMissingFile(t *testing.T) {
 	env := open(t, config)
 	wantVars(t, read(t, env), bootenv.Vars{"a": "1"})
 	write(t, env, bootenv.Vars{"a": "2"})
-	if im, err := ubootenv.Decode(readFile(t, second), true); err != nil || im.Flags != 8 {
+	if im, err := ubootenv.Decode(hosttest.Read(t, second), true); err != nil || im.Flags != 8 {
 		t.Errorf("copy 1: flags %d, %v; want 8", im.Flags, err)
 	}
 	if err := errors.Join(os.Remove(second), os.Remove(filepath.Dir(config)+"/env0")); err != nil {
@@ -296,9 +297,9 @@ func TestUBootOneCopyInPlace(t *testing.T) {
 	v := boottest.Open(t, vectors)
 	dir := v.Extract(t, "uboot/embedded-single")
 	env := open(t, inDir(t, dir))
-	before := readFile(t, dir+"/disk.img")
+	before := hosttest.Read(t, dir+"/disk.img")
 	write(t, env, bootenv.Vars{"new": "1"})
-	after := readFile(t, dir+"/disk.img")
+	after := hosttest.Read(t, dir+"/disk.img")
 	if !bytes.Equal(before[:0x1000], after[:0x1000]) || !bytes.Equal(before[0x2000:], after[0x2000:]) || bytes.Equal(before, after) {
 		t.Error("something else than the environment has changed, or nothing")
 	}
@@ -361,7 +362,7 @@ func TestUBootDoubts(t *testing.T) {
 
 func TestUBootIgnoredLines(t *testing.T) {
 	config := files(t, image(t, 1024, true, 2, "a=1"), image(t, 1024, true, 1))
-	text := readFile(t, config)
+	text := hosttest.Read(t, config)
 	writeFile(t, config, []byte("some words\n"+string(text)))
 	wantWarning(t, inspect(t, open(t, config)), "lines [1]")
 

@@ -71,7 +71,7 @@ func withDebian(t *testing.T) (d *device, generate func(module, name, dest, what
 	d = newDevice(t)
 	client := debianClient(t)
 	for _, module := range []string{"directory", "single-file", "script", "deb"} {
-		write(t, d.path("usr/modules/v3/"+module), read(t, filepath.Join(client, "usr/share/mender/modules/v3", module)), 0o755)
+		write(t, d.path("usr/modules/v3/"+module), string(hosttest.Read(t, filepath.Join(client, "usr/share/mender/modules/v3", module))), 0o755)
 	}
 	hosttest.Tool(t, "mender-artifact", "mender-artifact")
 	return d, func(module, name, dest, what string) {

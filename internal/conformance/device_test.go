@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"flipside/artifact"
+	"flipside/internal/hosttest"
 )
 
 // device is a directory that flipside takes for a device:
@@ -64,7 +65,7 @@ func (d *device) write(name, content string) {
 
 func (d *device) read(name string) string {
 	d.t.Helper()
-	return read(d.t, d.path(name))
+	return string(hosttest.Read(d.t, d.path(name)))
 }
 
 func (d *device) remove(name string) {
@@ -94,7 +95,7 @@ func (d *device) module(name string) {
 
 func recorder(t *testing.T) string {
 	t.Helper()
-	return read(t, "testdata/recorder")
+	return string(hosttest.Read(t, "testdata/recorder"))
 }
 
 // does makes modules and scripts do something in a state: shell; "" makes them do nothing.

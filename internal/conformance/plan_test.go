@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"flipside/artifact"
+	"flipside/internal/hosttest"
 )
 
 // member is an entry of a tar archive.
@@ -107,7 +108,7 @@ func added(after string, m member) func([]member) []member {
 
 func signer(t *testing.T, name string) crypto.Signer {
 	t.Helper()
-	k, err := artifact.ParsePrivateKey([]byte(read(t, testKey(t, name))))
+	k, err := artifact.ParsePrivateKey(hosttest.Read(t, testKey(t, name)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -228,5 +228,5 @@ const clientsRelease = "artifact_group=canary, artifact_name=release-1, extra=tw
 
 // clientsUpdate makes the device one on which Mender's client waits for a commit.
 func clientsUpdate(d *device) {
-	d.write("var/mender-store", read(d.t, "../menderstore/testdata/mender-3.4-waiting.mdb"))
+	d.write("var/mender-store", string(hosttest.Read(d.t, "../menderstore/testdata/mender-3.4-waiting.mdb")))
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"flipside/artifact"
+	"flipside/internal/hosttest"
 )
 
 // scenario is what Mender's client does: a row of the tables in testdata. Cells that tell of several
@@ -113,7 +114,7 @@ func testExists(t *testing.T, test string) bool {
 		t.Fatal(err)
 	}
 	return slices.ContainsFunc(files, func(file string) bool {
-		return strings.Contains(read(t, file), "\nfunc "+name+"(t *testing.T)")
+		return strings.Contains(string(hosttest.Read(t, file)), "\nfunc "+name+"(t *testing.T)")
 	})
 }
 

@@ -19,7 +19,7 @@ func website(t *testing.T, module string) *device {
 	t.Helper()
 	d := newDevice(t)
 	hosttest.Tool(t, "bash", "bash")
-	write(t, d.path("usr/modules/v3/web-file"), read(t, "testdata/modules/"+module), 0o755)
+	write(t, d.path("usr/modules/v3/web-file"), string(hosttest.Read(t, "testdata/modules/"+module)), 0o755)
 	d.env = []string{"WWW=" + d.path("www")}
 	if err := os.Mkdir(d.path("www"), 0o755); err != nil {
 		t.Fatal(err)

@@ -78,7 +78,7 @@ func (b *board) disk(t *testing.T, factory image, data map[string]string) *blob 
 
 func copyFile(t *testing.T, content *blob, offset int64, path string) {
 	t.Helper()
-	content.writeAt(read(t, path), offset)
+	content.writeAt(hosttest.Read(t, path), offset)
 }
 
 // partitionTable is an MBR.

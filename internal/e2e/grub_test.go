@@ -32,7 +32,7 @@ func grubBoot(t *testing.T, _ *board, content *blob) {
 	core := filepath.Join(t.TempDir(), "core.img")
 	hosttest.Run(t, "grub-common", "grub-mkimage", "-d", grubLib(t, lib), "-O", "i386-pc", "-o", core, "-p", "(hd0,msdos1)/grub",
 		"biosdisk", "part_msdos", "fat", "ext2", "normal", "configfile", "linux", "loadenv", "test", "true", "echo", "reboot", "serial", "terminal")
-	boot := read(t, filepath.Join(lib, "boot.img"))
+	boot := hosttest.Read(t, filepath.Join(lib, "boot.img"))
 	// As grub-install does: the BIOS says truly which disk it boots from, and the rest of GRUB
 	// follows in the second sector.
 	boot[0x66], boot[0x67] = 0x90, 0x90
@@ -41,7 +41,7 @@ func grubBoot(t *testing.T, _ *board, content *blob) {
 
 	dir := t.TempDir()
 	must(t, os.Mkdir(filepath.Join(dir, "grub"), 0o755))
-	must(t, os.WriteFile(filepath.Join(dir, "grub/grub.cfg"), read(t, "testdata/grub.cfg"), 0o644))
+	must(t, os.WriteFile(filepath.Join(dir, "grub/grub.cfg"), hosttest.Read(t, "testdata/grub.cfg"), 0o644))
 	for _, n := range []string{"mender_grubenv1", "mender_grubenv2"} {
 		must(t, grubCopy(filepath.Join(dir, "grub-mender-grubenv", n)))
 	}

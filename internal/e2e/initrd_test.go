@@ -5,6 +5,8 @@ import (
 	"compress/gzip"
 	"fmt"
 	"testing"
+
+	"flipside/internal/hosttest"
 )
 
 // initrd is an initial RAM disk that mounts the root filesystem. It is compressed, to fit beside the
@@ -15,16 +17,16 @@ func initrd(t *testing.T, d debian) []byte {
 	for _, dir := range []string{"bin", "dev", "modules", "proc", "root"} {
 		c.add(dir, 0o040755, nil)
 	}
-	c.add("bin/busybox", 0o100755, read(t, d.busybox))
+	c.add("bin/busybox", 0o100755, hosttest.Read(t, d.busybox))
 	for _, applet := range []string{"sh", "mount", "umount", "insmod", "cat", "switch_root"} {
 		c.add("bin/"+applet, 0o120777, []byte("busybox"))
 	}
 	files := moduleFiles(t, d, earlyModules...)
 	for _, file := range files {
-		c.add("modules/"+moduleName(file)+".ko", 0o100644, read(t, file))
+		c.add("modules/"+moduleName(file)+".ko", 0o100644, hosttest.Read(t, file))
 	}
 	c.add("modules/list", 0o100644, moduleList(files))
-	c.add("init", 0o100755, read(t, "testdata/initrd-init"))
+	c.add("init", 0o100755, hosttest.Read(t, "testdata/initrd-init"))
 	c.add("TRAILER!!!", 0, nil)
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)

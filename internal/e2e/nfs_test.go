@@ -56,11 +56,11 @@ func serveNFS(t *testing.T, dir string) int {
 		}
 		select {
 		case <-gone:
-			t.Fatalf("ganesha.nfsd has ended:\n%s", read(t, path("log")))
+			t.Fatalf("ganesha.nfsd has ended:\n%s", hosttest.Read(t, path("log")))
 		case <-time.After(50 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("ganesha.nfsd does not answer: %v\n%s", err, read(t, path("log")))
+			t.Fatalf("ganesha.nfsd does not answer: %v\n%s", err, hosttest.Read(t, path("log")))
 		}
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"flipside/internal/hosttest"
 )
 
 // fault is what a build that is broken on purpose does wrong.
@@ -99,7 +101,7 @@ func faultsOf(t *testing.T, b *board) []fault {
 	for i := range list {
 		f := &list[i]
 		path := filepath.Join(root, f.file)
-		source := string(read(t, path))
+		source := string(hosttest.Read(t, path))
 		for _, edit := range f.edits {
 			if n := strings.Count(source, edit[0]); n != 1 {
 				t.Fatalf("%s has this %d times; the edit that makes %s needs it once:\n%s", f.file, n, f.what, edit[0])
@@ -118,7 +120,7 @@ func faultsOf(t *testing.T, b *board) []fault {
 
 func putProgram(t *testing.T, to, from string) {
 	t.Helper()
-	must(t, os.WriteFile(to, read(t, from), 0o755))
+	must(t, os.WriteFile(to, hosttest.Read(t, from), 0o755))
 }
 
 // proves makes sure that f is found: in an installation by a build that has it, and otherwise like

@@ -64,7 +64,7 @@ func (s system) build(t *testing.T, b *board, binary string) image {
 	// Noise of another length in each release moves all that follows to other places, so that one
 	// image written half over another is neither.
 	put("aaa/noise", noise(s.release, shift(s.release)+s.filler), 0o644)
-	kernel := read(t, debian.kernel)
+	kernel := hosttest.Read(t, debian.kernel)
 	if s.noKernel {
 		kernel = kernel[:1000]
 	}
@@ -74,15 +74,15 @@ func (s system) build(t *testing.T, b *board, binary string) image {
 		files := moduleFiles(t, debian, modules...)
 		put("lib/modules/"+name, moduleList(files), 0o644)
 		for _, file := range files {
-			put("lib/modules/"+moduleName(file)+".ko", read(t, file), 0o644)
+			put("lib/modules/"+moduleName(file)+".ko", hosttest.Read(t, file), 0o644)
 		}
 	}
-	put("bin/busybox", read(t, debian.busybox), 0o755)
+	put("bin/busybox", hosttest.Read(t, debian.busybox), 0o755)
 	for _, applet := range applets(t) {
 		must(t, os.Symlink("busybox", filepath.Join(dir, "bin", applet)))
 	}
-	put("usr/bin/flipside", read(t, binary), 0o755)
-	init := read(t, "testdata/init")
+	put("usr/bin/flipside", hosttest.Read(t, binary), 0o755)
+	init := hosttest.Read(t, "testdata/init")
 	if s.noInit {
 		init = []byte("#!/bin/sh\necho this system ends here\n")
 	}
@@ -109,7 +109,7 @@ func (s system) pack(t *testing.T, b *board, dir string) image {
 	}
 	hosttest.Run(t, "e2fsprogs", "mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-b", "4096", "-N", "1024", "-E", "root_owner=0:0",
 		"-O", "^has_journal,^metadata_csum,^64bit,^resize_inode", "-d", dir, i.path, fmt.Sprintf("%dk", i.size/1024))
-	i.sum = sha256.Sum256(read(t, i.path))
+	i.sum = sha256.Sum256(hosttest.Read(t, i.path))
 	return i
 }
 
@@ -156,13 +156,6 @@ func noise(name string, n int64) []byte {
 	return p
 }
 
-func read(t testing.TB, path string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	must(t, err)
-	return data
-}
-
 // applets are BusyBox's names for itself: the same for all architectures.
 func applets(t *testing.T) []string {
 	t.Helper()
@@ -180,7 +173,7 @@ func applets(t *testing.T) []string {
 func (i image) differs(t *testing.T, other image) {
 	t.Helper()
 	const block = 64 << 10
-	a, b := read(t, i.path), read(t, other.path)
+	a, b := hosttest.Read(t, i.path), hosttest.Read(t, other.path)
 	same, all := 0, 0
 	for at := 0; at+block <= min(len(a), len(b)); at += block {
 		if bytes.Equal(a[at:at+block], make([]byte, block)) {

@@ -42,7 +42,7 @@ func fwEnvConfig(device string, offsets ...int) string {
 
 func ubootBoot(t *testing.T, _ *board, content *blob) {
 	t.Helper()
-	vars := strings.Split(strings.TrimSpace(string(read(t, "testdata/uboot.env"))), "\n")
+	vars := strings.Split(strings.TrimSpace(string(hosttest.Read(t, "testdata/uboot.env"))), "\n")
 	// More sectors, so that a write can be torn anywhere.
 	for _, name := range []string{"a", "c", "n"} {
 		vars = append(vars, name+"="+strings.Repeat(name, 700))
@@ -51,7 +51,7 @@ func ubootBoot(t *testing.T, _ *board, content *blob) {
 	list := []byte(strings.Join(vars, "\x00") + "\x00\x00")
 	content.writeAt(ubootImage(list, ubootEnvBytes, 1), ubootCopy0)
 	dir := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(dir, "boot.scr"), ubootScript(read(t, "testdata/boot.scr")), 0o644))
+	must(t, os.WriteFile(filepath.Join(dir, "boot.scr"), ubootScript(hosttest.Read(t, "testdata/boot.scr")), 0o644))
 	fat(t, content, dir)
 }
 

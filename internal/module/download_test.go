@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"flipside/artifact"
+	"flipside/internal/hosttest"
 	"flipside/internal/module"
 	"flipside/internal/proc"
 	"flipside/internal/progress"
@@ -21,23 +22,6 @@ import (
 
 // big is more than a pipe's buffer and than a piece of the artifact's reader.
 var big = strings.Repeat("0123456789abcdef", 3<<20/16)
-
-// files are the names and contents of a directory's files; nil if there is no directory.
-func files(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := make(map[string]string)
-	for _, e := range entries {
-		m[e.Name()] = read(t, filepath.Join(dir, e.Name()))
-	}
-	return m
-}
 
 // download prepares and downloads an artifact.
 func (r *recorder) download(ctx context.Context, t *testing.T, packed []byte) error {
@@ -105,13 +89,13 @@ func TestStreams(t *testing.T) {
 					}
 					announced += "\n"
 				}
-				if got := files(t, filepath.Join(r.dir, "payload")); !maps.Equal(got, want) {
+				if got := hosttest.Files(t, filepath.Join(r.dir, "payload")); !maps.Equal(got, want) {
 					t.Errorf("payload = %.60q; want %.60q", got, want)
 				}
-				if got := read(t, filepath.Join(r.dir, "announced")); got != announced {
+				if got := string(hosttest.Read(t, filepath.Join(r.dir, "announced"))); got != announced {
 					t.Errorf("announced: %q; want %q", got, announced)
 				}
-				if got := files(t, filepath.Join(r.Work, "files")); got != nil {
+				if got := hosttest.Files(t, filepath.Join(r.Work, "files")); got != nil {
 					t.Errorf("files = %q; want no such directory", slices.Collect(maps.Keys(got)))
 				}
 				r.checkPipes(t)
@@ -158,7 +142,7 @@ func TestStoredFiles(t *testing.T) {
 				if strings.Contains(tc.does, "mine") {
 					want["mine"] = "mine\n"
 				}
-				if got := files(t, filepath.Join(r.Work, "files")); !maps.Equal(got, want) {
+				if got := hosttest.Files(t, filepath.Join(r.Work, "files")); !maps.Equal(got, want) {
 					t.Errorf("files = %.60q; want %.60q", got, want)
 				}
 				r.checkPipes(t)
@@ -197,7 +181,7 @@ func TestBadModules(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRecorder(t)
-			hold := mkfifo(t)
+			hold := hosttest.FIFO(t)
 			r.does(t, "Download", strings.ReplaceAll(tc.does, "hold", hold))
 			if tc.list == nil {
 				tc.list = []string{"file", big}
@@ -231,7 +215,7 @@ func TestModulesThatHang(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRecorder(t)
 			r.Timeout = 10 * short
-			r.does(t, "Download", strings.ReplaceAll(does, "hold", mkfifo(t)))
+			r.does(t, "Download", strings.ReplaceAll(does, "hold", hosttest.FIFO(t)))
 			if err := r.download(t.Context(), t, pack(t, "file", big)); !errors.Is(err, proc.ErrTimeout) {
 				t.Errorf("Download = %v; want %v", err, proc.ErrTimeout)
 			}
@@ -244,7 +228,7 @@ func TestModulesThatHang(t *testing.T) {
 // waits for it.
 func TestStreamHeldByADaemon(t *testing.T) {
 	r := newRecorder(t)
-	hold, leave := mkfifo(t), mkfifo(t)
+	hold, leave := hosttest.FIFO(t), hosttest.FIFO(t)
 	r.does(t, "Download", `exec 3<$(cat stream-next); setsid cat `+hold+` 0<&3 & read x <`+leave)
 	var ends []*os.File
 	for _, fifo := range []string{hold, leave} {
@@ -332,9 +316,9 @@ touch $RECORDER/payload/end`,
 				if !errors.Is(err, artifact.ErrChecksum) {
 					t.Errorf("Download = %v; want %v", err, artifact.ErrChecksum)
 				}
-				got := files(t, filepath.Join(r.dir, "payload"))
+				got := hosttest.Files(t, filepath.Join(r.dir, "payload"))
 				if name == "stored" {
-					got = files(t, filepath.Join(r.Work, "files"))
+					got = hosttest.Files(t, filepath.Join(r.Work, "files"))
 				}
 				delete(got, "part")
 				if want := map[string]string{"good": "good"}; !maps.Equal(got, want) {
@@ -382,7 +366,7 @@ func TestCancelDownload(t *testing.T) {
 					cancel(why)
 				}
 			})
-			r.does(t, "Download", strings.ReplaceAll(does, "hold", mkfifo(t)))
+			r.does(t, "Download", strings.ReplaceAll(does, "hold", hosttest.FIFO(t)))
 			if err := r.download(ctx, t, pack(t, "file", big)); !errors.Is(err, why) {
 				t.Errorf("Download = %v; want %v", err, why)
 			}

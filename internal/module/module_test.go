@@ -10,11 +10,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"flipside/artifact"
+	"flipside/internal/hosttest"
 	"flipside/internal/module"
 	"flipside/internal/payload"
 	"flipside/internal/proc"
@@ -141,15 +141,6 @@ func open(t *testing.T, packed []byte) *artifact.Reader {
 	return r
 }
 
-func mkfifo(t *testing.T) string {
-	t.Helper()
-	fifo := filepath.Join(t.TempDir(), "fifo")
-	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return fifo
-}
-
 // Every simple state: how it is called, and what comes of its exit status.
 func TestStates(t *testing.T) {
 	for state, method := range map[string]func(*module.Handler, context.Context) error{
@@ -202,7 +193,7 @@ func TestStates(t *testing.T) {
 			r := newRecorder(t)
 			r.Timeout = short
 			h := r.prepared(t)
-			r.does(t, state, "read x <"+mkfifo(t))
+			r.does(t, state, "read x <"+hosttest.FIFO(t))
 			if err := method(h, t.Context()); !errors.Is(err, proc.ErrTimeout) {
 				t.Errorf("%s = %v; want %v", state, err, proc.ErrTimeout)
 			}
@@ -372,7 +363,7 @@ func TestCancel(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	r.Sink = sinkFunc(func(e progress.Event) { cancel() })
 	h := r.prepared(t)
-	r.does(t, "ArtifactInstall", "echo ready; read x <"+mkfifo(t))
+	r.does(t, "ArtifactInstall", "echo ready; read x <"+hosttest.FIFO(t))
 	if err := h.Install(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("Install = %v; want %v", err, context.Canceled)
 	}

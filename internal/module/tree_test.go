@@ -11,17 +11,9 @@ import (
 
 	"flipside/artifact"
 	"flipside/internal/disk"
+	"flipside/internal/hosttest"
 	"flipside/internal/module"
 )
-
-func read(t *testing.T, path string) string {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
-}
 
 func TestTree(t *testing.T) {
 	r := newRecorder(t)
@@ -42,7 +34,7 @@ func TestTree(t *testing.T) {
 		"header/artifact_group":  "beta",
 		"header/payload_type":    "recorder",
 	} {
-		if got := read(t, filepath.Join(r.Work, name)); got != want {
+		if got := string(hosttest.Read(t, filepath.Join(r.Work, name))); got != want {
 			t.Errorf("%s = %q; want %q", name, got, want)
 		}
 	}
@@ -51,7 +43,7 @@ func TestTree(t *testing.T) {
 		"type-info":   a.Header().Payloads[0].TypeInfo,
 		"meta-data":   []byte(`{"a":[1,"two"]}`),
 	} {
-		if got := read(t, filepath.Join(r.Work, "header", name)); !sameJSON(t, []byte(got), want) {
+		if got := string(hosttest.Read(t, filepath.Join(r.Work, "header", name))); !sameJSON(t, []byte(got), want) {
 			t.Errorf("header/%s = %s; want %s", name, got, want)
 		}
 	}
@@ -91,7 +83,7 @@ func TestTreeOfNothing(t *testing.T) {
 		"header/artifact_group":  "",
 		"header/meta-data":       "null",
 	} {
-		if got := read(t, filepath.Join(r.Work, name)); got != want {
+		if got := string(hosttest.Read(t, filepath.Join(r.Work, name))); got != want {
 			t.Errorf("%s = %q; want %q", name, got, want)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"flipside/internal/hosttest"
 	"flipside/internal/proc"
 	"flipside/internal/progress"
 	"flipside/internal/script"
@@ -297,7 +298,7 @@ func TestPhase(t *testing.T) {
 
 func TestOutputComesWhileItRuns(t *testing.T) {
 	d := newDevice(t)
-	fifo := mkfifo(t)
+	fifo := hosttest.FIFO(t)
 	d.add(t, d.ArtifactDir, "ArtifactInstall_Enter_00", "echo ready; read x <"+fifo)
 	d.Sink = sinkFunc(func(e progress.Event) {
 		if e.Text == "ready" {
@@ -311,19 +312,10 @@ type sinkFunc func(progress.Event)
 
 func (f sinkFunc) Emit(e progress.Event) { f(e) }
 
-func mkfifo(t *testing.T) string {
-	t.Helper()
-	fifo := filepath.Join(t.TempDir(), "fifo")
-	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return fifo
-}
-
 func TestTimeoutEndsTheScript(t *testing.T) {
 	d := newDevice(t)
 	d.Timeout = 10 * short // enough to reach the FIFO; where it is not, it ends just the same
-	fifo := mkfifo(t)
+	fifo := hosttest.FIFO(t)
 	d.add(t, d.ArtifactDir, "ArtifactInstall_Error_00", "read x <"+fifo)
 	err := d.Run(t.Context(), script.ArtifactInstall, script.Error)
 	var failed *script.RunError
@@ -343,7 +335,7 @@ func TestCancelStopsEverything(t *testing.T) {
 			cancel()
 		}
 	})
-	d.add(t, d.ArtifactDir, "ArtifactInstall_Error_00", "echo ready; read x <"+mkfifo(t))
+	d.add(t, d.ArtifactDir, "ArtifactInstall_Error_00", "echo ready; read x <"+hosttest.FIFO(t))
 	d.add(t, d.ArtifactDir, "ArtifactInstall_Error_01", "")
 	if err := d.Run(ctx, script.ArtifactInstall, script.Error); !errors.Is(err, context.Canceled) {
 		t.Errorf("Run = %v; want %v", err, context.Canceled)

@@ -10,6 +10,7 @@ import (
 
 	"flipside/artifact"
 	"flipside/internal/disk"
+	"flipside/internal/hosttest"
 	"flipside/internal/script"
 )
 
@@ -19,27 +20,6 @@ func scripts(kv ...string) []artifact.Script {
 		list = append(list, artifact.Script{Name: kv[i], Content: []byte(kv[i+1])})
 	}
 	return list
-}
-
-// content is what stands in a directory: nil if it is not there.
-func content(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := make(map[string]string)
-	for _, e := range entries {
-		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[e.Name()] = string(data)
-	}
-	return files
 }
 
 const enter, leave = "ArtifactInstall_Enter_00_x", "ArtifactRollbackReboot_Leave_99"
@@ -59,7 +39,7 @@ func TestSave(t *testing.T) {
 		if err := script.Save(disk.OS{}, dir+"/", tc.scripts); err != nil {
 			t.Fatalf("Save(%q) = %v", tc.scripts, err)
 		}
-		if got := content(t, dir); !maps.Equal(got, tc.want) || (got == nil) != (tc.want == nil) {
+		if got := hosttest.Files(t, dir); !maps.Equal(got, tc.want) || (got == nil) != (tc.want == nil) {
 			t.Errorf("Save(%q) left %q; want %q", tc.scripts, got, tc.want)
 		}
 		if len(tc.scripts) > 0 {
@@ -102,10 +82,10 @@ func TestSaveReplacesWhatIsThere(t *testing.T) {
 	if err := script.Save(disk.OS{}, dir, scripts(enter, "1")); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := content(t, dir), map[string]string{enter: "1", "version": "3"}; !maps.Equal(got, want) {
+	if got, want := hosttest.Files(t, dir), map[string]string{enter: "1", "version": "3"}; !maps.Equal(got, want) {
 		t.Errorf("scripts = %q; want %q", got, want)
 	}
-	if got, want := content(t, elsewhere), map[string]string{"file": "mine"}; !maps.Equal(got, want) {
+	if got, want := hosttest.Files(t, elsewhere), map[string]string{"file": "mine"}; !maps.Equal(got, want) {
 		t.Errorf("elsewhere = %q; want %q", got, want)
 	}
 }
@@ -122,7 +102,7 @@ func TestSaveRefuses(t *testing.T) {
 		if err := script.Save(disk.OS{}, dir, list); err == nil {
 			t.Errorf("Save(%s) = nil; want an error", title)
 		}
-		if got := content(t, dir); got != nil {
+		if got := hosttest.Files(t, dir); got != nil {
 			t.Errorf("Save(%s) left %q", title, got)
 		}
 	}
@@ -221,13 +201,13 @@ func TestSaveAndPowerCuts(t *testing.T) {
 				if err != nil && !errors.Is(err, errCut) {
 					t.Fatal(err)
 				}
-				if got := content(t, dir); got != nil && !maps.Equal(got, before) && !maps.Equal(got, tc.want) {
+				if got := hosttest.Files(t, dir); got != nil && !maps.Equal(got, before) && !maps.Equal(got, tc.want) {
 					t.Errorf("after %d operations: %q; want the old, the new, or nothing", cut, got)
 				}
 				if again := script.Save(disk.OS{}, dir, tc.scripts); again != nil {
 					t.Errorf("after %d operations: Save = %v", cut, again)
 				}
-				if got := content(t, dir); !maps.Equal(got, tc.want) {
+				if got := hosttest.Files(t, dir); !maps.Equal(got, tc.want) {
 					t.Errorf("after %d operations and once more: %q; want %q", cut, got, tc.want)
 				}
 				if err == nil {

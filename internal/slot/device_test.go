@@ -14,6 +14,7 @@ import (
 	"flipside/bootenv"
 	"flipside/bootenv/bootsim"
 	"flipside/internal/disk"
+	"flipside/internal/hosttest"
 	"flipside/internal/progress"
 	"flipside/internal/slot"
 )
@@ -42,7 +43,7 @@ func newBoard(t *testing.T) *board {
 func newBoardOf(t *testing.T, slotSize, imageSize int) *board {
 	t.Helper()
 	b := &board{slots: newSlots(t, slotSize), t: t, fs: disk.OS{}, sink: progress.Discard, new: noise(imageSize, 44)}
-	b.old = read(t, b.a)
+	b.old = hosttest.Read(t, b.a)
 	b.put("env", string(make([]byte, 2*0x4000)))
 	b.put("fw_env.config", fmt.Sprintf("%[1]s 0x0 0x4000\n%[1]s 0x4000 0x4000\n", b.path("env")))
 	if err := os.Mkdir(b.path("lock"), 0o755); err != nil {
@@ -104,7 +105,7 @@ func (b *board) open(memory json.RawMessage) *slot.Rootfs {
 // holds says what is in a slot: "old" and "new" if it is all of that.
 func (b *board) holds(part int) string {
 	b.t.Helper()
-	content := read(b.t, map[int]string{2: b.a, 3: b.b}[part])
+	content := hosttest.Read(b.t, map[int]string{2: b.a, 3: b.b}[part])
 	switch {
 	case bytes.Equal(content, b.old):
 		return "old"

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"flipside/internal/disk"
+	"flipside/internal/hosttest"
 	"flipside/internal/slot"
 )
 
@@ -180,7 +181,7 @@ func TestLoopFollow(t *testing.T) {
 	if _, err := put(t, slot.Access{Config: c}, p.Inactive(), image); err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(read(t, c.PartB), image) {
+	if !bytes.Equal(hosttest.Read(t, c.PartB), image) {
 		t.Error("the device does not have the image")
 	}
 	for name, at := range map[string]int64{"early": 3 * mib, "late": 67 * mib} {

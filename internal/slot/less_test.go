@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"flipside/internal/disk"
+	"flipside/internal/hosttest"
 	"flipside/internal/slot"
 )
 
@@ -149,7 +150,7 @@ func TestLoopZero(t *testing.T) {
 	if want := (slot.Stats{Written: 2 * mib, Zeroed: 14 * mib}); stats != want {
 		t.Errorf("%+v; want %+v", stats, want)
 	}
-	if !bytes.Equal(read(t, c.PartB), image) {
+	if !bytes.Equal(hosttest.Read(t, c.PartB), image) {
 		t.Error("the device does not have the image")
 	}
 	stats, err = put(t, slot.Access{Config: c}, p.Inactive(), image)

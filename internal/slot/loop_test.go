@@ -198,7 +198,7 @@ func TestLoopWrite(t *testing.T) {
 					t.Fatal(err)
 				}
 				copy(before, image)
-				if !bytes.Equal(read(t, c.PartB), before) {
+				if !bytes.Equal(hosttest.Read(t, c.PartB), before) {
 					t.Fatalf("%d bytes: the device is not the image followed by what was there", size)
 				}
 			}
@@ -262,11 +262,11 @@ func TestLoopStaleCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer keep.Close()
-	if !bytes.Equal(read(t, c.PartB), image) {
+	if !bytes.Equal(hosttest.Read(t, c.PartB), image) {
 		t.Fatal("the slot does not have the image")
 	}
 	spoil(t, c.PartB, 3*mib)
-	if !bytes.Equal(read(t, c.PartB), image) {
+	if !bytes.Equal(hosttest.Read(t, c.PartB), image) {
 		t.Fatal("this test needs a page cache that does not know the medium")
 	}
 	stats, err := put(t, access, p.Inactive(), image)

@@ -235,12 +235,3 @@ func (s *slots) inactive(t *testing.T) slot.Slot {
 	}
 	return p.Inactive()
 }
-
-func read(t *testing.T, file string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}

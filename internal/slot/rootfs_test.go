@@ -16,6 +16,7 @@ import (
 	"flipside/artifact"
 	"flipside/bootenv"
 	"flipside/internal/disk"
+	"flipside/internal/hosttest"
 	"flipside/internal/payload"
 	"flipside/internal/payload/payloadtest"
 	"flipside/internal/progress"
@@ -119,13 +120,13 @@ func TestRootfsPrepareRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBoard(t)
 			test.arrange(b)
-			before := read(t, b.b)
+			before := hosttest.Read(t, b.b)
 			h := b.open(nil)
 			err := b.download(h, b.image())
 			if err == nil || test.is != nil && !errors.Is(err, test.is) || !strings.Contains(err.Error(), test.text) {
 				t.Errorf("Prepare: %v; want %v with %q", err, test.is, test.text)
 			}
-			if !bytes.Equal(read(t, b.b), before) {
+			if !bytes.Equal(hosttest.Read(t, b.b), before) {
 				t.Error("slot B has changed")
 			}
 			if err := h.Install(t.Context()); err == nil {
@@ -223,13 +224,13 @@ func TestRootfsDownloadRefuses(t *testing.T) {
 			if test.spoil != nil {
 				test.spoil(mender)
 			}
-			before := read(t, b.b)
+			before := hosttest.Read(t, b.b)
 			h := b.open(nil)
 			err := b.download(h, mender)
 			if !errors.Is(err, test.is) || !strings.Contains(err.Error(), test.text) {
 				t.Errorf("Download: %v; want %v with %q", err, test.is, test.text)
 			}
-			if changed := !bytes.Equal(read(t, b.b), before); changed != test.written {
+			if changed := !bytes.Equal(hosttest.Read(t, b.b), before); changed != test.written {
 				t.Errorf("slot B has changed: %v; want %v", changed, test.written)
 			}
 			for _, h := range []*slot.Rootfs{h, b.open(h.Memory())} {
@@ -354,7 +355,7 @@ func TestRootfsThingsChange(t *testing.T) {
 				t.Fatal(err)
 			}
 			test.change(b)
-			a, inactive := read(t, b.a), read(t, b.b)
+			a, inactive := hosttest.Read(t, b.a), hosttest.Read(t, b.b)
 			p, err := r.Next()
 			if err != nil {
 				t.Fatal(err)
@@ -362,7 +363,7 @@ func TestRootfsThingsChange(t *testing.T) {
 			if err := b.open(h.Memory()).Download(t.Context(), p); err == nil {
 				t.Error("Download: nil; want an error")
 			}
-			if !bytes.Equal(read(t, b.a), a) || !bytes.Equal(read(t, b.b), inactive) {
+			if !bytes.Equal(hosttest.Read(t, b.a), a) || !bytes.Equal(hosttest.Read(t, b.b), inactive) {
 				t.Error("Download has written")
 			}
 		})

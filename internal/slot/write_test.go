@@ -19,6 +19,7 @@ import (
 
 	"flipside/artifact"
 	"flipside/internal/disk"
+	"flipside/internal/hosttest"
 	"flipside/internal/payload"
 	"flipside/internal/progress"
 	"flipside/internal/slot"
@@ -66,12 +67,12 @@ func TestWriteSizes(t *testing.T) {
 			want := func(before []byte) []byte { return append(bytes.Clone(image), before[size:]...) }
 
 			s := newSlots(t, 12*mib)
-			before := read(t, s.b)
+			before := hosttest.Read(t, s.b)
 			stats, err := put(t, slot.Access{Config: s.config}, s.inactive(t), image)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !bytes.Equal(read(t, s.b), want(before)) {
+			if !bytes.Equal(hosttest.Read(t, s.b), want(before)) {
 				t.Error("the file is not the image followed by what was there")
 			}
 			if stats.Written+stats.Skipped != int64(size) || stats.Skipped != 0 {
@@ -624,7 +625,7 @@ func TestWriteOneProcessor(t *testing.T) {
 	if _, err := put(t, slot.Access{Config: s.config}, s.inactive(t), image); err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(read(t, s.b), image) {
+	if !bytes.Equal(hosttest.Read(t, s.b), image) {
 		t.Error("the slot does not have the image")
 	}
 }

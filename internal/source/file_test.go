@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"flipside/internal/hosttest"
 	"flipside/internal/source"
 )
 
@@ -277,10 +278,7 @@ func terminal(t *testing.T) *os.File {
 }
 
 func TestCancelWhileWaitingForAPipe(t *testing.T) {
-	fifo := filepath.Join(t.TempDir(), "fifo")
-	if err := unix.Mkfifo(fifo, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	fifo := hosttest.FIFO(t)
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -313,10 +311,7 @@ func TestCancelWhileWaitingForAPipe(t *testing.T) {
 
 func TestNamedPipe(t *testing.T) {
 	_, data := artifact(t, "a.mender")
-	fifo := filepath.Join(t.TempDir(), "fifo")
-	if err := unix.Mkfifo(fifo, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	fifo := hosttest.FIFO(t)
 	src, err := source.Open(t.Context(), fifo, source.Options{})
 	if err != nil {
 		t.Fatal(err)

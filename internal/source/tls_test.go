@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"flipside/internal/hosttest"
 	"flipside/internal/source"
 	"flipside/internal/webtest"
 )
@@ -43,7 +44,7 @@ func TestTLS(t *testing.T) {
 	client, clientKey := a.Issue("device", year-1, year+1)
 	stranger, strangerKey := other.Issue("stranger", year-1, year+1)
 	both := filepath.Join(a.Dir, "both.pem")
-	if err := os.WriteFile(both, append(read(t, client), read(t, clientKey)...), 0o600); err != nil {
+	if err := os.WriteFile(both, append(hosttest.Read(t, client), hosttest.Read(t, clientKey)...), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	trusting := source.Options{TrustedCerts: a.File}

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"sync"
 	"testing"
@@ -245,12 +244,3 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 // quiet is a log that nobody reads: what the server thinks of clients that went away.
 func quiet() *log.Logger { return log.New(io.Discard, "", 0) }
-
-func read(t *testing.T, file string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
