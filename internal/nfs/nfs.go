@@ -36,7 +36,7 @@ const (
 	nfsPort   = 2049
 	maxHandle = 128     // of version 4; those of version 3 have 64
 	maxRead   = 1 << 20 // what one call may ask for
-	maxName   = 255     //
+	maxName   = 255     // what Linux takes as a file name (NAME_MAX)
 	maxTarget = 4096    // of a symbolic link
 	maxLinks  = 16      // symbolic links on the way to a file
 	maxParts  = 128     // of a path

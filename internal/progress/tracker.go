@@ -6,8 +6,8 @@ import (
 )
 
 // weights say how much of the whole each phase is likely to take, in the order in which they come.
-// Those that are not listed (scripts, boot flags; Verify comes alone) take a time that nobody can foretell: while they
-// run, the percentage stands still and the clock goes on.
+// Those that are not listed (scripts, boot flags) take a time that nobody can foretell: while they
+// run, the percentage stands still and the clock goes on. Verify comes alone.
 var weights = [...]struct {
 	phase  Phase
 	weight float64
