@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"os/exec"
@@ -58,6 +59,27 @@ func TestRealCompressors(t *testing.T) {
 				t.Errorf("%d bytes, %v", len(got["big"]), err)
 			}
 		})
+	}
+}
+
+// TestXZPresets reads what xz writes at each of its presets, of content that has matches near and far,
+// literals, zeros, and pieces that do not compress.
+func TestXZPresets(t *testing.T) {
+	hosttest.Tool(t, "xz-utils", "xz")
+	text := string(textual(256 << 10))
+	content := text + string(noise(100<<10)) + strings.Repeat("\x00", 50<<10) + text[1000:]
+	for preset := range 10 {
+		for _, kind := range []string{"", "e"} {
+			option := fmt.Sprintf("-%d%s", preset, kind)
+			t.Run(option, func(t *testing.T) {
+				p := newPlan()
+				p.files = append(p.files, member{name: "big", content: content})
+				p.packed = func(s string) string { return pipe(t, s, "xz", option, "-c") }
+				if _, got, err := readAll(bytes.NewReader(p.bytes())); err != nil || got["big"] != content {
+					t.Errorf("%d bytes, %v", len(got["big"]), err)
+				}
+			})
+		}
 	}
 }
 
